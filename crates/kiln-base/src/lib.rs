@@ -1,0 +1,15 @@
+//! What every crate may speak of: build events, secrets that can't be printed, and time and
+//! cancellation as values.
+//!
+//! Deliberately absent: any input or output, any clock, any global state. A [`Timestamp`] is handed
+//! in by whoever is allowed to read the clock; a [`CancelToken`] is set by whoever is allowed to
+//! catch signals.
+
+mod cancel;
+pub mod events;
+mod secret;
+mod time;
+
+pub use cancel::{CancelGuard, CancelToken, Cancelled};
+pub use secret::Secret;
+pub use time::{ParseTimestampError, Timestamp};

@@ -1,0 +1,1 @@
+//! A base image from a distribution's packages, without a registry.

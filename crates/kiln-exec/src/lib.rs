@@ -1,0 +1,1 @@
+//! One process in one root: namespaces, seccomp, capabilities, masked paths.

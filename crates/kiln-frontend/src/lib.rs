@@ -1,0 +1,1 @@
+//! A Dockerfile and facts about its bases to a build graph.

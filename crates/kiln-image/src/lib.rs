@@ -1,0 +1,1 @@
+//! Images and indexes as immutable values; OCI layout and archive sources and sinks.

@@ -1,0 +1,1 @@
+//! OCI and Docker documents: digest, reference, platform, descriptor, manifest, index, image configuration.

@@ -1,0 +1,1 @@
+//! Distribution client: resolve, pull, push, authentication, mirrors.

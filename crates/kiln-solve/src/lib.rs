@@ -1,0 +1,1 @@
+//! Cache keys, look-up, dedupe, schedule and cancel; knows no containers.

@@ -1,0 +1,1 @@
+//! Content store, snapshots, cache index, leases and garbage collection.

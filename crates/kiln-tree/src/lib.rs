@@ -1,0 +1,1 @@
+//! File trees: select by pattern, digest by content, copy into a root.

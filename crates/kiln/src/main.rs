@@ -1,0 +1,3 @@
+//! The `kiln` program.
+
+fn main() {}

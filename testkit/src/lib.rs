@@ -1,0 +1,1 @@
+//! Helpers for tests: text trees, random images, temporary stores.
