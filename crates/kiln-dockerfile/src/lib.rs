@@ -1,1 +1,31 @@
 //! Dockerfile text to a syntax tree with spans and diagnostics; variable expansion; ignore patterns.
+//!
+//! [`parse`] never fails: it returns the tree of all that it could read, and [`Diagnostic`]s for the
+//! rest. Whoever builds from the tree refuses when one of them is an error. [`expand`] is the
+//! variable language of the instructions, [`ignore`] that of `.dockerignore` and `--exclude`,
+//! [`mode`] that of `--chmod`.
+//!
+//! What the words mean is BuildKit's frontend (1.20 and later), to the letter where this is
+//! observable. Deliberately absent: reading files, knowing base images, and choosing values for
+//! variables.
+
+pub mod ast;
+mod diagnostic;
+pub mod expand;
+pub mod ignore;
+pub mod mode;
+mod span;
+
+pub use ast::Dockerfile;
+pub use diagnostic::{Diagnostic, Severity, render};
+pub use parse::parse;
+pub use span::{Span, Spanned, Text};
+
+mod parse {
+    use crate::{Diagnostic, Dockerfile};
+
+    /// Reads a Dockerfile: the tree of all that is well formed, and what to tell its author.
+    pub fn parse(_text: &str) -> (Dockerfile, Vec<Diagnostic>) {
+        unimplemented!()
+    }
+}
