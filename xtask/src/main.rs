@@ -1,3 +1,59 @@
-//! `cargo xtask`: the commands of the project.
+//! `cargo xtask`: the project's own commands, in Rust, so that they run wherever kiln is built.
+//!
+//! Each command is a module with one entry function. What is deliberately absent: any knowledge of
+//! how kiln works. These commands call `cargo`, `apt-get` and the `kiln` binary, as a person would.
 
-fn main() {}
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line program reports to its terminal"
+)]
+
+mod check;
+mod fuzz;
+mod hooks;
+mod packages;
+mod quickstart;
+mod ranks;
+mod run;
+mod tally;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  tidy         check what the compiler does not: crate ranks, module headers, licences, file sizes
+  check        formatting, lints, tidy and documentation; no test is run
+  test         check, then every test; installs what the tests need where it may
+  quickstart   install what the host lacks, build kiln, make a base image, build and run an example
+  fuzz [N]     run each fuzz target for N seconds (default 30); needs a nightly toolchain
+  hooks        install a git hook that runs the quick checks before each commit";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["tidy"] => tidy::tidy(),
+        ["check"] => check::check(),
+        ["test"] => test::test(),
+        ["quickstart"] => quickstart::quickstart(),
+        ["fuzz"] => fuzz::fuzz("30"),
+        ["fuzz", seconds] => fuzz::fuzz(seconds),
+        ["hooks"] => hooks::hooks(),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(USAGE.to_owned()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Programs that the host needs, the Debian packages that hold them, and why they are needed.
+
+use std::collections::BTreeSet;
+
+use crate::run::{self, Outcome};
+
+/// A program, the package that brings it, and what for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Need {
+    /// Looked up on `PATH`, or an absolute path that has to exist.
+    pub(crate) program: &'static str,
+    /// The Debian package.
+    pub(crate) package: &'static str,
+    /// One clause that says what for.
+    pub(crate) why: &'static str,
+}
+
+const fn need(program: &'static str, package: &'static str, why: &'static str) -> Need {
+    Need {
+        program,
+        package,
+        why,
+    }
+}
+
+/// What `cargo xtask quickstart` needs beyond Rust and a C compiler.
+pub(crate) const QUICKSTART: &[Need] = &[
+    need(
+        "cc",
+        "gcc",
+        "compiles the C parts of SQLite and of the compression libraries",
+    ),
+    need(
+        "mmdebstrap",
+        "mmdebstrap",
+        "makes the base image from Debian's packages",
+    ),
+    need(
+        "/usr/share/keyrings/debian-archive-keyring.gpg",
+        "debian-archive-keyring",
+        "holds the keys that Debian's packages are signed with",
+    ),
+    need(
+        "newuidmap",
+        "uidmap",
+        "gives an ordinary user the ids that a Debian image has",
+    ),
+];
+
+/// What the tests need beyond that. Without one of these, the tests that use it are skipped.
+pub(crate) const TESTS: &[Need] = &[
+    need(
+        "dockerd",
+        "docker.io",
+        "loads and runs our images, and builds the same files by BuildKit",
+    ),
+    need(
+        "docker-registry",
+        "docker-registry",
+        "is the registry that push and pull are tested on",
+    ),
+    need("podman", "podman", "loads and runs our images"),
+    need("runc", "runc", "is the runtime below podman and docker"),
+    need(
+        "skopeo",
+        "skopeo",
+        "reads our images as any other client would",
+    ),
+    need(
+        "/bin/busybox",
+        "busybox-static",
+        "is the whole content of the smallest test base",
+    ),
+    need(
+        "qemu-aarch64-static",
+        "qemu-user-static",
+        "runs the arm64 programs of an arm64 base",
+    ),
+    need(
+        "arch-test",
+        "arch-test",
+        "lets mmdebstrap check that foreign programs run",
+    ),
+    need(
+        "setpriv",
+        "util-linux",
+        "starts a test's programs as an ordinary user",
+    ),
+    need("tar", "tar", "reads our archives as users do"),
+    need("xz", "xz-utils", "makes the archives that ADD unpacks"),
+    need(
+        "git",
+        "git",
+        "is part of the tools that a build context may hold",
+    ),
+];
+
+/// Installs the packages of `needs` that are missing, or fails with the one line to run.
+pub(crate) fn install(needs: &[Need]) -> Outcome {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !is_there(need)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    eprintln!("The host lacks:");
+    for need in &missing {
+        eprintln!(
+            "  {} (package {}): {}",
+            need.program, need.package, need.why
+        );
+    }
+    let packages: BTreeSet<&str> = missing.iter().map(|need| need.package).collect();
+    let line = packages.iter().copied().collect::<Vec<_>>().join(" ");
+    let line = format!("apt-get install --yes --no-install-recommends {line}");
+    if !run::on_path("apt-get") {
+        return Err(
+            "these are Debian's package names; install them as this system does".to_owned(),
+        );
+    }
+    if !run::is_root() {
+        return Err(format!(
+            "packages are missing, and only root may install them\n\nhint: sudo {line}"
+        ));
+    }
+    apt_get(&["update"])?;
+    let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
+    arguments.extend(packages);
+    apt_get(&arguments).map_err(|message| format!("{message}\n\nhint: {line}"))
+}
+
+fn is_there(need: &Need) -> bool {
+    if need.program.starts_with('/') {
+        return std::path::Path::new(need.program).exists();
+    }
+    run::on_path(need.program)
+}
+
+fn apt_get(arguments: &[&str]) -> Outcome {
+    let mut command = run::command("apt-get");
+    command
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    // A package that brings a service must not start it here.
+    command.env("RUNLEVEL", "1");
+    run::run(&mut command)
+}
