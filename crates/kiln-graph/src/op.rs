@@ -1,0 +1,261 @@
+//! The closed set of operations a step can be.
+
+use kiln_oci::{Digest, Platform, Reference};
+
+use crate::key::Part;
+
+/// What a step does. Which input is which is said at each variant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// The empty root. No inputs.
+    Scratch,
+    /// The root file system of a resolved image. No inputs.
+    Image(ImageOp),
+    /// Files of a build context. No inputs.
+    Context(ContextOp),
+    /// A process in a root. Input 0 is the root.
+    Run(RunOp),
+    /// Files copied into a root. Input 0 is the root; see [`CopyFrom`] for the others.
+    Copy(CopyOp),
+    /// A directory that has to exist. Input 0 is the root.
+    Workdir(WorkdirOp),
+    /// The layers that the second input adds to the empty root, put on top of the first input:
+    /// what `COPY --link` is made of.
+    Merge,
+}
+
+/// An image by its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageOp {
+    /// The name it was asked for by; not part of the key.
+    pub reference: Reference,
+    /// The platform that was chosen.
+    pub platform: Platform,
+    /// The digest of the image's manifest (never of an index).
+    pub manifest: Digest,
+}
+
+/// A build context by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContextOp {
+    /// `None` is the main context; otherwise the name of a `--build-context`.
+    pub name: Option<String>,
+}
+
+/// Which network a process sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Network {
+    /// What the build was told to use by default.
+    Default,
+    /// The host's network.
+    Host,
+    /// Only a loopback interface of its own.
+    None,
+}
+
+/// A process in a root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunOp {
+    /// Program and arguments; the shell is already put in front of a shell-form command.
+    pub argv: Vec<String>,
+    /// Environment in its final order, each name once. Includes the build arguments in scope.
+    pub env: Vec<(String, String)>,
+    /// Environment that reaches the process but is not part of the key (the proxy variables).
+    pub uncached_env: Vec<(String, String)>,
+    /// Absolute working directory; created if it does not exist.
+    pub cwd: String,
+    /// `USER` as written, resolved in the root when the step runs; empty means root.
+    pub user: String,
+    /// The network.
+    pub network: Network,
+    /// Files that exist only while the process runs: the scripts of heredocs, at their path.
+    pub files: Vec<InlineFile>,
+}
+
+/// A small file whose content stands in the Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InlineFile {
+    /// For a copy the file's name; for a process the absolute path at which it appears.
+    pub path: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Its content.
+    pub content: Vec<u8>,
+}
+
+/// What is copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopySource {
+    /// A path or a pattern in [`CopyOp::from`].
+    Path(String),
+    /// A heredoc.
+    Inline(InlineFile),
+}
+
+/// Where the paths of a copy are looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyFrom {
+    /// There are only inline sources; the step has one input.
+    Nothing,
+    /// Input 1 is a context: its ignore rules apply.
+    Context,
+    /// Input 1 is the root of a stage or of an image.
+    Root,
+}
+
+/// What becomes of sources that are archives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unpack {
+    /// Copied as they are: `COPY`, and `ADD --unpack=false`.
+    Never,
+    /// A file that is an archive by its first bytes is unpacked: `ADD`.
+    Archives,
+}
+
+/// Files copied into a root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyOp {
+    /// What is copied, in the order written; variables are expanded.
+    pub sources: Vec<CopySource>,
+    /// Where paths are looked up.
+    pub from: CopyFrom,
+    /// The absolute destination. A trailing slash means "into this directory".
+    pub dest: String,
+    /// `--chown` as written after expansion. Names are looked up in the input that
+    /// [`CopyOp::owners`] says.
+    pub chown: Option<String>,
+    /// Which of the step's inputs holds the `/etc/passwd` for [`CopyOp::chown`]: 0 unless the copy
+    /// is made for `--link`, whose input 0 is empty.
+    pub owners: usize,
+    /// `--chmod` as written after expansion: octal or symbolic, already checked.
+    pub chmod: Option<String>,
+    /// `--parents`.
+    pub parents: bool,
+    /// `--exclude` patterns.
+    pub exclude: Vec<String>,
+    /// What becomes of archives.
+    pub unpack: Unpack,
+    /// Symbolic links in the destination are not followed: the copy is made for `--link`.
+    pub no_follow: bool,
+}
+
+/// A directory that has to exist: `WORKDIR`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkdirOp {
+    /// Absolute and clean.
+    pub path: String,
+    /// `USER` in force, who owns what is created; empty means root.
+    pub user: String,
+}
+
+impl Op {
+    /// The operation's kind, as it stands in keys and in machine-readable output.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Scratch => "scratch",
+            Self::Image(_) => "image",
+            Self::Context(_) => "context",
+            Self::Run(_) => "run",
+            Self::Copy(_) => "copy",
+            Self::Workdir(_) => "workdir",
+            Self::Merge => "merge",
+        }
+    }
+
+    /// Everything in this operation that changes its output: the one source of the step's id, of
+    /// its cache key and of what `--explain` compares.
+    pub fn parts(&self) -> Vec<Part> {
+        match self {
+            Self::Scratch | Self::Merge => Vec::new(),
+            Self::Image(image) => vec![Part::new("image", image.manifest.to_string())],
+            Self::Context(context) => {
+                let name = context.name.as_deref();
+                vec![Part::new(
+                    "context",
+                    name.map_or_else(String::new, |name| format!("={name}")),
+                )]
+            }
+            Self::Run(run) => run.parts(),
+            Self::Copy(copy) => copy.parts(),
+            Self::Workdir(workdir) => vec![
+                Part::new("directory", workdir.path.as_str()),
+                Part::new("user", workdir.user.as_str()),
+            ],
+        }
+    }
+}
+
+impl RunOp {
+    fn parts(&self) -> Vec<Part> {
+        let mut parts = vec![Part::new("command", list(&self.argv))];
+        for (name, value) in &self.env {
+            parts.push(Part::new(format!("variable `{name}`"), value.as_str()));
+        }
+        parts.push(Part::new("working directory", self.cwd.as_str()));
+        parts.push(Part::new("user", self.user.as_str()));
+        let network = match self.network {
+            Network::Default => "default",
+            Network::Host => "host",
+            Network::None => "none",
+        };
+        parts.push(Part::new("network", network));
+        for file in &self.files {
+            parts.push(file.part());
+        }
+        parts
+    }
+}
+
+impl CopyOp {
+    fn parts(&self) -> Vec<Part> {
+        let mut parts = Vec::new();
+        for (index, source) in self.sources.iter().enumerate() {
+            parts.push(match source {
+                CopySource::Path(path) => Part::new(format!("source {}", index + 1), path.as_str()),
+                CopySource::Inline(file) => file.part(),
+            });
+        }
+        let from = match self.from {
+            CopyFrom::Nothing => "nothing",
+            CopyFrom::Context => "context",
+            CopyFrom::Root => "root",
+        };
+        parts.push(Part::new("from", from));
+        parts.push(Part::new("destination", self.dest.as_str()));
+        parts.push(Part::new("--chown", optional(self.chown.as_deref())));
+        parts.push(Part::new("--chmod", optional(self.chmod.as_deref())));
+        parts.push(Part::new("--exclude", list(&self.exclude)));
+        let switches = [
+            ("--parents", self.parents),
+            ("unpack", self.unpack == Unpack::Archives),
+            ("--link", self.no_follow),
+        ];
+        for (label, on) in switches {
+            parts.push(Part::new(label, if on { "on" } else { "off" }));
+        }
+        parts
+    }
+}
+
+impl InlineFile {
+    fn part(&self) -> Part {
+        let mut value = self.mode.to_le_bytes().to_vec();
+        value.extend_from_slice(&self.content);
+        Part::new(format!("heredoc `{}`", self.path), value)
+    }
+}
+
+/// Joins texts so that no two lists give the same bytes.
+fn list(items: &[String]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for item in items {
+        bytes.extend_from_slice(&(item.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(item.as_bytes());
+    }
+    bytes
+}
+
+/// Tells an absent text from an empty one.
+fn optional(value: Option<&str>) -> Vec<u8> {
+    value.map_or_else(Vec::new, |value| format!("={value}").into_bytes())
+}
