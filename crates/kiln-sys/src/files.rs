@@ -1,1 +1,174 @@
-//! Being written.
+//! Files at paths that kiln or its user chose: the store, configuration, outputs.
+//!
+//! These are `std::fs` with errors that name the path. Nothing here is safe for paths inside a file
+//! tree that somebody else filled; that is what [`crate::fs::Dir`] is for.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::fs::{FsError, Result};
+
+/// Opens a file for reading.
+pub fn open(path: impl AsRef<Path>) -> Result<File> {
+    let path = path.as_ref();
+    File::open(path).map_err(|error| FsError::new("open", path, error))
+}
+
+/// Reads a whole file.
+pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
+    let path = path.as_ref();
+    fs::read(path).map_err(|error| FsError::new("read", path, error))
+}
+
+/// Reads a whole file, or nothing where it is not there.
+pub fn try_read(path: impl AsRef<Path>) -> Result<Option<Vec<u8>>> {
+    match read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a whole file of at most `limit` bytes; a longer one is [`io::ErrorKind::FileTooLarge`].
+pub fn read_limited(path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>> {
+    let path = path.as_ref();
+    let mut bytes = Vec::new();
+    let file = open(path)?;
+    let read = |error: io::Error| FsError::new("read", path, error);
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(read)?;
+    if bytes.len() as u64 > limit {
+        return Err(read(io::ErrorKind::FileTooLarge.into()));
+    }
+    Ok(bytes)
+}
+
+/// Reads a whole file that must be UTF-8.
+pub fn read_to_string(path: impl AsRef<Path>) -> Result<String> {
+    let path = path.as_ref();
+    fs::read_to_string(path).map_err(|error| FsError::new("read", path, error))
+}
+
+/// Makes a file that must not exist yet and opens it for writing and reading.
+pub fn create_new(path: impl AsRef<Path>, mode: u32) -> Result<File> {
+    let path = path.as_ref();
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .map_err(|error| FsError::new("create", path, error))
+}
+
+/// Makes a file, or empties the one that is there, and opens it for writing.
+pub fn create(path: impl AsRef<Path>) -> Result<File> {
+    let path = path.as_ref();
+    File::create(path).map_err(|error| FsError::new("create", path, error))
+}
+
+/// Writes a file that must not exist yet.
+pub fn write_new(path: impl AsRef<Path>, bytes: &[u8], mode: u32) -> Result<()> {
+    let path = path.as_ref();
+    create_new(path, mode)?
+        .write_all(bytes)
+        .map_err(|error| FsError::new("write", path, error))
+}
+
+/// Writes a file, or replaces what is in the one that is there.
+pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+    let path = path.as_ref();
+    fs::write(path, bytes).map_err(|error| FsError::new("write", path, error))
+}
+
+/// Replaces a file so that a reader, or the disk after a crash, has the old or the new content and
+/// nothing in between. `temporary` is a free path in the same directory.
+pub fn replace(path: impl AsRef<Path>, temporary: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+    let (path, temporary) = (path.as_ref(), temporary.as_ref());
+    let written = create_new(temporary, 0o644).and_then(|mut file| {
+        file.write_all(bytes)
+            .and_then(|()| file.sync_all())
+            .map_err(|error| FsError::new("write", temporary, error))
+    });
+    let renamed = written.and_then(|()| rename(temporary, path));
+    if renamed.is_err() {
+        // The first error is the one to report.
+        let _ = fs::remove_file(temporary);
+    }
+    renamed?;
+    match path.parent() {
+        Some(parent) => sync_dir(parent),
+        None => Ok(()),
+    }
+}
+
+/// Makes a directory and all its parents; those that exist are no error. New ones get `mode`.
+pub fn create_dir_all(path: impl AsRef<Path>, mode: u32) -> Result<()> {
+    let path = path.as_ref();
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .map_err(|error| FsError::new("make the directory", path, error))
+}
+
+/// Makes a directory that must not exist yet.
+pub fn create_dir(path: impl AsRef<Path>, mode: u32) -> Result<()> {
+    let path = path.as_ref();
+    fs::DirBuilder::new()
+        .mode(mode)
+        .create(path)
+        .map_err(|error| FsError::new("make the directory", path, error))
+}
+
+/// Gives a file or directory another path, replacing a file that is there.
+pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
+    let from = from.as_ref();
+    fs::rename(from, to).map_err(|error| FsError::new("rename", from, error))
+}
+
+/// Removes a file; that it is not there is no error.
+pub fn remove_file(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(FsError::new("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The names in a directory, sorted.
+pub fn names(path: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+    let path = path.as_ref();
+    let list = |error| FsError::new("list", path, error);
+    let mut names = fs::read_dir(path)
+        .map_err(list)?
+        .map(|entry| Ok(PathBuf::from(entry?.file_name())))
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(list)?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Whether something is at the path; symbolic links are followed.
+pub fn exists(path: impl AsRef<Path>) -> bool {
+    fs::metadata(path).is_ok()
+}
+
+/// Makes the names in a directory durable.
+pub fn sync_dir(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    // The parent of a bare file name is the empty path.
+    let opened = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
+    open(opened)?
+        .sync_all()
+        .map_err(|error| FsError::new("write", path, error))
+}
