@@ -1,6 +1,35 @@
 //! Expansion of `$name` and `${…}` in the words of instructions, as BuildKit's shell lexer does it.
+//!
+//! | form | result |
+//! |---|---|
+//! | `$v`, `${v}` | the value, or nothing |
+//! | `${v:-w}`, `${v-w}` | `w` where `v` is unset (with `:`, or empty) |
+//! | `${v:+w}`, `${v+w}` | `w` where `v` is set (with `:`, and not empty) |
+//! | `${v:?m}`, `${v?m}` | an error with the text `m` where `v` is unset (with `:`, or empty) |
+//! | `${v#p}`, `${v##p}` | without the shortest, longest prefix that matches `p` |
+//! | `${v%p}`, `${v%%p}` | without the shortest, longest suffix that matches `p` |
+//! | `${v/p/r}`, `${v//p/r}` | the first, every match of `p` replaced by `r` |
+//!
+//! Patterns have `*` and `?`; brackets are ordinary characters. `$1`, `$@` and their like are
+//! looked up as variables of that name, and so usually expand to nothing.
+//!
+//! Hostile input costs at most time and memory in proportion to its length: nesting, the length of
+//! patterns and the length of the result are limited.
+
+mod lexer;
+mod pattern;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+
+use lexer::Lexer;
+
+/// The most levels of `${a:-${b:-…}}`.
+pub const MAX_DEPTH: usize = 64;
+/// The longest pattern after `#`, `%` or `/`, in bytes.
+pub const MAX_PATTERN: usize = 4096;
+/// How much longer than the text that is expanded the result may be, in bytes.
+pub const MAX_GROWTH: usize = 1 << 20;
 
 /// Where the values of variables come from.
 pub trait Vars {
@@ -17,6 +46,16 @@ impl Vars for BTreeMap<String, String> {
 impl Vars for HashMap<String, String> {
     fn get(&self, name: &str) -> Option<&str> {
         HashMap::get(self, name).map(String::as_str)
+    }
+}
+
+/// No variables at all.
+#[derive(Debug, Clone, Copy)]
+pub struct NoVars;
+
+impl Vars for NoVars {
+    fn get(&self, _name: &str) -> Option<&str> {
+        None
     }
 }
 
@@ -55,11 +94,12 @@ impl ExpandOptions {
         }
     }
 
-    /// How the body of a heredoc of `COPY` or `ADD` is expanded.
-    pub const fn heredoc(escape: char) -> Self {
+    /// How the body of a heredoc of `COPY` or `ADD` is expanded: always with `\`, whatever the
+    /// file's escape character is.
+    pub const fn heredoc() -> Self {
         Self {
             quotes: Quotes::Ignore,
-            ..Self::word(escape)
+            ..Self::word('\\')
         }
     }
 }
@@ -79,24 +119,70 @@ pub struct Expanded {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExpandError {
     /// The text ends inside a quotation.
-    #[error("unexpected end of statement while looking for matching {0}-quote")]
+    #[error("missing closing {0} quote")]
     UnterminatedQuote(&'static str),
+    /// The text ends inside `${`.
+    #[error("missing `{0}` in substitution")]
+    Unterminated(char),
+    /// `${}`, `${:…}` or `${{…}`.
+    #[error("bad substitution")]
+    BadSubstitution,
+    /// Something else than `:-`, `:+`, `:?`, `#`, `%` or `/` after a variable's name.
+    #[error("unsupported modifier `{0}` in substitution")]
+    UnsupportedModifier(String),
+    /// The `?` form, of a variable that has no value.
+    #[error("{name}: {message}")]
+    Required {
+        /// The variable.
+        name: String,
+        /// What the author wants to be said.
+        message: String,
+    },
+    /// A pattern with a backslash before an ordinary character.
+    #[error("invalid pattern `{0}` in substitution")]
+    BadPattern(String),
+    /// More than [`MAX_DEPTH`] substitutions inside each other.
+    #[error("substitutions are nested too deeply")]
+    TooDeep,
+    /// A result more than [`MAX_GROWTH`] bytes longer than the text.
+    #[error("the expanded text is too long")]
+    TooLong,
 }
 
-/// Expands `word` to one text.
+/// Expands `word` to one text; spaces stay.
+///
+/// # Errors
+/// See [`ExpandError`].
 pub fn expand_word(
-    _word: &str,
-    _vars: &dyn Vars,
-    _options: ExpandOptions,
+    word: &str,
+    vars: &dyn Vars,
+    options: ExpandOptions,
 ) -> Result<Expanded, ExpandError> {
-    unimplemented!()
+    let mut lexer = Lexer::new(word, vars, options);
+    let text = lexer.text()?;
+    let (used, unset) = lexer.into_names();
+    Ok(Expanded { text, used, unset })
 }
 
-/// Expands `text` and splits the result at unquoted spaces.
+/// Expands `text` and splits the result at unquoted spaces; values of variables are split, too, and
+/// empty words vanish.
+///
+/// # Errors
+/// See [`ExpandError`].
 pub fn expand_words(
-    _text: &str,
-    _vars: &dyn Vars,
-    _options: ExpandOptions,
+    text: &str,
+    vars: &dyn Vars,
+    options: ExpandOptions,
 ) -> Result<Vec<String>, ExpandError> {
-    unimplemented!()
+    let words = expand_words_at(text, vars, options)?;
+    Ok(words.into_iter().map(|(word, _)| word).collect())
+}
+
+/// Like [`expand_words`]; each word comes with the bytes of `text` that it was made from.
+pub(crate) fn expand_words_at(
+    text: &str,
+    vars: &dyn Vars,
+    options: ExpandOptions,
+) -> Result<Vec<(String, Range<usize>)>, ExpandError> {
+    Lexer::new(text, vars, options).words()
 }

@@ -15,11 +15,13 @@ pub mod expand;
 pub mod ignore;
 pub mod mode;
 mod span;
+mod suggest;
 
 pub use ast::Dockerfile;
 pub use diagnostic::{Diagnostic, Severity, render};
 pub use parse::parse;
 pub use span::{Span, Spanned, Text};
+pub use suggest::did_you_mean;
 
 mod parse {
     use crate::{Diagnostic, Dockerfile};
