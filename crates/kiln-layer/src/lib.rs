@@ -1,1 +1,38 @@
 //! File tree changes to tar to compressed blob, and back; deterministic by construction.
+//!
+//! [`diff`] compares the upper directory of an overlay with what is below it and gives
+//! [`Changes`]; [`write_layer`] turns those into a layer blob in one streaming pass; [`unpack`]
+//! turns a blob from anywhere into a directory that overlayfs can stack. [`untar_merge`] is `ADD`
+//! of an archive, [`tar_tree`] and [`export_tree`] are outputs of a whole root file system.
+//!
+//! The same tree gives the same bytes: names in the order of their bytes, times in whole seconds,
+//! no user names, no access times, block and member sizes that don't depend on the number of
+//! threads.
+//!
+//! Deliberately absent: where blobs and trees are kept (`kiln-store`), which files a `COPY` selects
+//! (`kiln-tree`), and sparse archives on writing (the image specification advises against them).
+
+mod changes;
+mod decode;
+mod diff;
+mod export;
+mod merge;
+mod options;
+mod overlay;
+mod reader;
+mod unpack;
+mod write;
+
+pub use changes::{Change, Changes, Entry, Node};
+pub use decode::{ArchiveFormat, DecodeError, detect_archive, is_archive};
+pub use diff::{DiffError, DiffOptions, diff};
+pub use export::{ExportError, ExportOptions, export_tree, tar_tree};
+pub use merge::{MergeError, MergeOptions, MergeReport, untar_merge};
+pub use options::{GzipLevel, LayerCompression, LayerOptions, LayerSummary, ZstdLevel};
+pub use overlay::OverlayXattrs;
+pub use reader::ArchiveError;
+pub use unpack::{
+    BlobFormat, ExpectedBlob, ForeignLink, UnpackError, UnpackOptions, UnpackReport,
+    resolve_against, unpack,
+};
+pub use write::{WriteError, write_layer};

@@ -1,0 +1,161 @@
+//! A layer's blob to a directory that overlayfs can stack.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use kiln_base::{CancelToken, Cancelled};
+use kiln_oci::{Compression, Digest};
+use kiln_sys::fs::{Dir, FsError};
+
+use crate::decode::DecodeError;
+use crate::overlay::OverlayXattrs;
+use crate::reader::ArchiveError;
+
+/// How a blob is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlobFormat {
+    /// As its first bytes say.
+    Detect,
+    /// As its media type says; anything else is an error.
+    Is(Compression),
+}
+
+/// How to unpack a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnpackOptions {
+    /// The compression.
+    pub format: BlobFormat,
+    /// Where to put overlayfs' marks.
+    pub xattrs: OverlayXattrs,
+    /// What the blob must be, if the reader does not check it.
+    pub expected: Option<ExpectedBlob>,
+    /// What the tar stream's digest must be.
+    pub diff_id: Option<Digest>,
+}
+
+/// The digest and size of a blob, as its descriptor has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpectedBlob {
+    /// The digest of the compressed bytes.
+    pub digest: Digest,
+    /// How many there are.
+    pub size: u64,
+}
+
+/// What was unpacked, and what needs the layers below to be complete: see [`resolve_against`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnpackReport {
+    /// The digest of the tar stream.
+    pub diff_id: Digest,
+    /// Bytes of the tar stream.
+    pub uncompressed_size: u64,
+    /// Directories that entries are in but the archive has no entry for, sorted; the empty path is
+    /// the root.
+    pub implied_dirs: Vec<PathBuf>,
+    /// Hard links to files that this layer does not have, in the order of the archive.
+    pub foreign_links: Vec<ForeignLink>,
+}
+
+/// A hard link to a file of a layer below.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignLink {
+    /// Where the link is to be.
+    pub path: PathBuf,
+    /// The file it names.
+    pub target: PathBuf,
+}
+
+/// Why a layer could not be unpacked.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackError {
+    /// The compression is not the expected one, or damaged.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The tar stream is not valid.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// A name that would leave the target, or that is no name.
+    #[error("bad name `{name}` in the archive: {reason}")]
+    BadName {
+        /// The name as the archive has it.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// An entry is inside something that is not a directory.
+    #[error("`{}` is inside `{}`, which the archive made something else than a directory", path.display(), parent.display())]
+    ParentNotDir {
+        /// The entry.
+        path: PathBuf,
+        /// What it is inside of.
+        parent: PathBuf,
+    },
+    /// A hard link whose target is nowhere.
+    #[error("`{}` is a hard link to `{}`, which does not exist", path.display(), target.display())]
+    MissingLinkTarget {
+        /// The link.
+        path: PathBuf,
+        /// What it names.
+        target: PathBuf,
+    },
+    /// A device node where making one is not allowed.
+    #[error("may not make the device node `{}`: device nodes need root", path.display())]
+    Device {
+        /// The node.
+        path: PathBuf,
+    },
+    /// An owner that this user namespace has no id for.
+    #[error("`{}` is owned by {uid}:{gid}, which is outside of the ids available here", path.display())]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// Its user.
+        uid: u64,
+        /// Its group.
+        gid: u64,
+    },
+    /// The blob is not the one that was promised.
+    #[error("expected {expected} but the {what} is {actual}")]
+    Mismatch {
+        /// `digest`, `size` or `diff ID`.
+        what: &'static str,
+        /// What was promised.
+        expected: String,
+        /// What was there.
+        actual: String,
+    },
+    /// Told to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// Unpacks a layer into the empty directory `into`, reading `blob` to its end.
+///
+/// Nothing is written outside of `into` whatever the archive says. On error `into` is left half
+/// filled and is to be thrown away.
+pub fn unpack(
+    blob: impl Read,
+    into: &Dir,
+    options: &UnpackOptions,
+    cancel: &CancelToken,
+) -> Result<UnpackReport, UnpackError> {
+    let _ = (blob, into, options, cancel);
+    unimplemented!()
+}
+
+/// Completes an unpacked layer from the layers below it (top first): implied directories get the
+/// attributes that the layers below give them, foreign hard links become copies.
+///
+/// Without layers below, implied directories stay 0755, 0:0, and a foreign link is an error.
+pub fn resolve_against(
+    report: &UnpackReport,
+    into: &Dir,
+    lowers: &[Dir],
+    xattrs: OverlayXattrs,
+) -> Result<(), UnpackError> {
+    let _ = (report, into, lowers, xattrs);
+    unimplemented!()
+}
