@@ -1,1 +1,64 @@
-//! Being written.
+//! Facts about the machine: name, processors, memory, kernel.
+
+use std::num::NonZeroUsize;
+
+/// The host name, `localhost` where it is not text.
+pub fn hostname() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_str().unwrap_or("localhost").to_owned()
+}
+
+/// The kernel's release, for example `6.1.0-18-amd64`.
+pub fn kernel_release() -> String {
+    let name = rustix::system::uname();
+    name.release().to_str().unwrap_or("unknown").to_owned()
+}
+
+/// Major and minor number of the running kernel; `(0, 0)` where the release can't be read.
+pub fn kernel_version() -> (u32, u32) {
+    parse_version(&kernel_release()).unwrap_or((0, 0))
+}
+
+/// How many threads of work the machine can run at once: the smaller of the processors this process
+/// may use (affinity) and its control group's processor quota.
+pub fn parallelism() -> NonZeroUsize {
+    // The standard library reads both the affinity mask and the cgroup quota (v1 and v2).
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Physical memory in bytes, or the control group's limit where it is lower.
+pub fn memory_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    // `totalram` is as wide as the machine's word.
+    let total = u64::try_from(info.totalram).unwrap_or(u64::MAX);
+    let physical = total.saturating_mul(u64::from(info.mem_unit));
+    crate::cgroup::memory_limit().map_or(physical, |limit| limit.min(physical))
+}
+
+fn parse_version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_kernel_releases() {
+        assert_eq!(parse_version("6.1.0-18-amd64"), Some((6, 1)));
+        assert_eq!(
+            parse_version("5.15.167.4-microsoft-standard-WSL2"),
+            Some((5, 15))
+        );
+        assert_eq!(parse_version("7"), None);
+        assert_eq!(parse_version(""), None);
+    }
+
+    #[test]
+    fn this_machine_has_memory_and_a_kernel() {
+        assert!(memory_bytes() > 1 << 20);
+        assert!(kernel_version() > (3, 0));
+        assert!(!hostname().is_empty());
+    }
+}

@@ -4,12 +4,14 @@
 //! It has two halves. Files: [`fs`] (rooted access by directory handle, safe in hostile trees),
 //! [`xattr`] and [`files`] (trusted paths, errors that name the path). The machine: [`namespace`]
 //! (what is allowed here, and entering it), [`mount`], [`idmap`], [`process`], [`signal`], [`lock`],
+//! [`binfmt`] (running programs of other machines),
 //! [`sandbox`] (the raw calls a step's helper makes on its way to `exec`), [`pty`] and [`host`].
 //!
 //! Deliberately absent: policy. Which paths a sandbox masks or which calls it forbids is decided in
 //! `kiln-exec`; where the store lives is decided by the binary. Nothing here is global, prints, or
 //! reads a configuration.
 
+pub mod binfmt;
 pub mod files;
 pub mod fs;
 pub mod host;

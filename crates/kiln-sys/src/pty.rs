@@ -1,1 +1,1 @@
-//! Being written.
+//! Terminals: raw mode, window size, pseudo terminals.

@@ -1,1 +1,158 @@
-//! Being written.
+//! System calls that rustix does not wrap.
+//!
+//! JUSTIFICATION for `unsafe`: `mount_setattr`, `close_range`, `seccomp` with a filter, `fork` and a
+//! few ioctls have no safe wrapper in the crates we use. Each function here passes pointers only to
+//! values that outlive the call, and turns `-1` into an [`Errno`].
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+use rustix::process::Pid;
+
+fn check(result: libc::c_long) -> Result<libc::c_long, Errno> {
+    if result == -1 {
+        Err(last_errno())
+    } else {
+        Ok(result)
+    }
+}
+
+pub(crate) fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+/// `struct mount_attr` of the kernel, version 0.
+#[repr(C)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+/// `mount_setattr(2)`: adds attributes to the mount behind a descriptor, and to those below it when
+/// `recursive`.
+pub(crate) fn mount_setattr(
+    mount: BorrowedFd<'_>,
+    set: MountAttrFlags,
+    recursive: bool,
+) -> Result<(), Errno> {
+    let attr = MountAttr {
+        set: u64::from(set.bits()),
+        clear: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    let mut flags = libc::AT_EMPTY_PATH;
+    if recursive {
+        flags |= libc::AT_RECURSIVE;
+    }
+    // SAFETY: the path is a literal C string and `attr` is a live value whose size is passed with it;
+    // the kernel only reads both.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
+    };
+    check(result).map(drop)
+}
+
+/// Marks every descriptor from `first` on close-on-exec (`close_range(2)`, Linux 5.11).
+pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+    // SAFETY: the call takes three numbers; it changes a flag of descriptors and closes none.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    check(result).map(drop)
+}
+
+/// Installs a classic BPF program as a seccomp filter of the calling thread.
+pub(crate) fn install_seccomp(program: &[libc::sock_filter]) -> Result<(), Errno> {
+    let length = libc::c_ushort::try_from(program.len()).map_err(|_| Errno::INVAL)?;
+    let program = libc::sock_fprog {
+        len: length,
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: `program` points to `length` live instructions, which the kernel copies and does not
+    // write to; the cast to a mutable pointer only matches C's declaration.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0,
+            &raw const program,
+        )
+    };
+    check(result).map(drop)
+}
+
+/// `fork(2)`. `None` in the child.
+///
+/// # Safety
+///
+/// The process has to have one thread: a child of a threaded process may find locks held by threads
+/// that do not exist in it.
+pub(crate) unsafe fn fork() -> Result<Option<Pid>, Errno> {
+    // SAFETY: the caller promises that this process has a single thread, so the child's memory is
+    // consistent.
+    let result = unsafe { libc::fork() };
+    match check(result.into()) {
+        Ok(_) => Ok(Pid::from_raw(result)),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Gives the calling process a new, empty session keyring, so that it sees none of the caller's keys.
+pub(crate) fn new_session_keyring() -> Result<(), Errno> {
+    // KEYCTL_JOIN_SESSION_KEYRING with a null name makes an anonymous keyring.
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: the null pointer is what the call documents for "no name".
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            JOIN_SESSION_KEYRING,
+            std::ptr::null::<libc::c_char>(),
+        )
+    };
+    check(result).map(drop)
+}
+
+/// Sets the `IFF_UP` flag of the loopback interface of the current network namespace.
+pub(crate) fn bring_loopback_up(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: `ifreq` is plain data for which all zeros is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (slot, byte) in request.ifr_name.iter_mut().zip(b"lo\0") {
+        *slot = byte.cast_signed();
+    }
+    // IFF_UP is 1; the field is 16 bits wide.
+    request.ifr_ifru.ifru_flags = 1;
+    // SAFETY: `request` is a live `ifreq` with a terminated name; the kernel reads it.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    check(result.into()).map(drop)
+}
+
+/// Sets every signal that can be changed back to its default action and unblocks all of them.
+pub(crate) fn reset_signals() {
+    for signal in 1..=64 {
+        // SAFETY: setting a disposition to the default installs no handler. The calls that fail
+        // (`SIGKILL`, `SIGSTOP`, the two signals the C library keeps) change nothing.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: `set` is initialised by `sigemptyset` before it is read; a null old set is allowed.
+    unsafe {
+        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut());
+    }
+}

@@ -1,1 +1,1 @@
-//! Being written.
+//! The calls that a step's helper process makes on its way to `exec`.
