@@ -1,1 +1,29 @@
-//! One process in one root: namespaces, seccomp, capabilities, masked paths.
+//! One process in one root: the sandbox that a RUN step, and `kiln run`, execute in.
+//!
+//! [`run`] starts the binary again as a helper (`__step`), which makes the namespaces, puts the
+//! mounts in place, drops what Docker drops, and becomes the program. What the program may do equals
+//! Docker's defaults: [`capabilities`], [`seccomp`], masked paths, device nodes. Mount points that the
+//! root lacked are made for the step and taken away again ([`stubs`]), so that they are in no layer.
+//!
+//! ```text
+//!  kiln ──spec (memfd), mounts (fds)──> helper ──fork, new pid namespace──> program (its pid 1)
+//!    <───────── socket: started, failed at stage, ended; EOF either way means the other is dead
+//! ```
+//!
+//! Deliberately absent: where the root came from and where the changes go (kiln-store), users by name
+//! (kiln-tree), any policy on what to run.
+
+pub mod capabilities;
+mod error;
+mod network;
+mod run;
+pub mod seccomp;
+mod spec;
+pub mod stubs;
+
+pub use error::{ExecError, Stage};
+pub use network::{hosts_file, resolv_conf};
+pub use run::{Control, ExitStatus, helper_main, run};
+pub use spec::{
+    Access, DEFAULT_HOSTNAME, DEFAULT_PATH, MountKind, Network, Stdio, StepMount, StepSpec, User,
+};
