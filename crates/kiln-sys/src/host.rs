@@ -26,6 +26,11 @@ pub fn parallelism() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
+/// The user id this process acts with, as its own user namespace names it.
+pub fn effective_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 /// Physical memory in bytes, or the control group's limit where it is lower.
 pub fn memory_bytes() -> u64 {
     let info = rustix::system::sysinfo();
