@@ -1,0 +1,196 @@
+//! What was typed: one file per group of commands, nothing looked up, nothing decided.
+//!
+//! These structs mirror the command line word for word. Defaults, configuration files, the
+//! environment and the machine enter in [`crate::settings`], which turns them into decided values.
+//! The help text, the manual page and the shell completions are all made from these tables.
+
+mod build;
+mod global;
+mod host;
+mod image;
+mod meta;
+mod output;
+mod run;
+mod store;
+mod transfer;
+mod values;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub(crate) use build::{BuildArgs, LaterArgs};
+pub(crate) use global::{ColorChoice, GlobalArgs, ProgressChoice, SandboxChoice};
+pub(crate) use host::{BootstrapArgs, DoctorArgs};
+pub(crate) use image::{ImagesArgs, InspectArgs, RmArgs, TagArgs};
+pub(crate) use meta::{CompletionsArgs, ConfigArgs, ConfigCommand, ManArgs, VersionArgs};
+pub(crate) use output::{OutputSpec, OutputType};
+pub(crate) use run::RunArgs;
+pub(crate) use store::{DuArgs, PruneArgs};
+pub(crate) use transfer::{LoadArgs, PullArgs, PushArgs, SaveArgs};
+pub(crate) use values::{
+    Assignment, ByteSize, CompressionName, FormatName, HostEntry, NetworkName, ReportFormat, Span,
+    VolumeSpec,
+};
+
+/// How the top-level help groups the commands. A test checks that none is missing.
+const GROUPS: [(&str, &[&str]); 4] = [
+    ("Build and run", &["build", "run", "bootstrap"]),
+    (
+        "Images",
+        &[
+            "images", "inspect", "tag", "rm", "pull", "push", "save", "load",
+        ],
+    ),
+    ("Disk", &["du", "prune"]),
+    (
+        "This machine and kiln itself",
+        &["doctor", "config", "completions", "man", "version", "help"],
+    ),
+];
+
+const EXAMPLES: &str = "\
+Examples:
+  kiln build -t app .                 build ./Dockerfile and keep the image as `app`
+  kiln build -t app -o app.tar .      … and write a root file system archive
+  kiln run --rm app                   start it
+  kiln bootstrap debian:bookworm      make a base image without a registry
+  kiln doctor                         what this machine allows, and what is missing
+
+`kiln help COMMAND` explains a command; `kiln man` prints the manual page.";
+
+/// Builds container images without a daemon and without root.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kiln",
+    version,
+    after_help = EXAMPLES,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Build(Box<BuildArgs>),
+    Run(RunArgs),
+    Bootstrap(BootstrapArgs),
+    Images(ImagesArgs),
+    Inspect(InspectArgs),
+    Tag(TagArgs),
+    Rm(RmArgs),
+    Pull(PullArgs),
+    Push(PushArgs),
+    Save(SaveArgs),
+    Load(LoadArgs),
+    Du(DuArgs),
+    Prune(PruneArgs),
+    Doctor(DoctorArgs),
+    Config(ConfigArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
+    Version(VersionArgs),
+}
+
+/// The whole command line as a table: what help, manual page and completions read.
+pub(crate) fn table() -> clap::Command {
+    let table = Cli::command();
+    let template = format!(
+        "{{about}}\n\n{{usage-heading}} {{usage}}\n\n{}Options:\n{{options}}{{after-help}}",
+        grouped_commands(&table)
+    );
+    table.help_template(template)
+}
+
+/// Parses a command line, the program's name first.
+pub(crate) fn parse(
+    words: impl IntoIterator<Item = std::ffi::OsString>,
+) -> Result<Cli, clap::Error> {
+    let mut matches = table().try_get_matches_from(words)?;
+    clap::FromArgMatches::from_arg_matches_mut(&mut matches)
+}
+
+fn grouped_commands(table: &clap::Command) -> String {
+    let mut text = String::new();
+    for (group, names) in GROUPS {
+        text.push_str(group);
+        text.push_str(":\n");
+        for name in names {
+            let about = match table.find_subcommand(name) {
+                Some(command) => command.get_about().map(ToString::to_string),
+                None => Some("Explain a command".to_owned()),
+            };
+            text.push_str(&format!("  {name:<12} {}\n", about.unwrap_or_default()));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_consistent() {
+        table().debug_assert();
+    }
+
+    #[test]
+    fn each_command_is_in_one_group() {
+        let listed: Vec<&str> = GROUPS
+            .iter()
+            .flat_map(|(_, names)| names.iter().copied())
+            .collect();
+        for command in table()
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set())
+        {
+            let count = listed
+                .iter()
+                .filter(|name| **name == command.get_name())
+                .count();
+            assert_eq!(count, 1, "`{}` is listed {count} times", command.get_name());
+        }
+        for name in listed.iter().filter(|name| **name != "help") {
+            assert!(
+                table().find_subcommand(name).is_some(),
+                "`{name}` is no command"
+            );
+        }
+    }
+
+    #[test]
+    fn each_command_and_flag_says_what_it_does() {
+        for command in table().get_subcommands() {
+            assert!(command.get_about().is_some(), "`{}`", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "`{}` of `{}`",
+                    argument.get_id(),
+                    command.get_name()
+                );
+            }
+        }
+    }
+
+    #[track_caller]
+    fn root_of(line: &str) -> Option<std::path::PathBuf> {
+        let words = line.split_whitespace().map(Into::into);
+        parse(words).unwrap().globals.root
+    }
+
+    #[test]
+    fn globals_stand_before_or_after_the_command() {
+        assert_eq!(root_of("kiln --root /r images"), Some("/r".into()));
+        assert_eq!(root_of("kiln images --root /r"), Some("/r".into()));
+        assert_eq!(root_of("kiln --root=/r build ."), Some("/r".into()));
+        assert_eq!(root_of("kiln images"), None);
+    }
+}

@@ -1,0 +1,295 @@
+//! The readers of a build's events: live view, plain text, JSON lines, nothing.
+//!
+//! Every renderer is a value that turns events into text ([`Plain`], [`View`], [`json`]); this
+//! module owns the one thread that draws, and remembers the last lines of each running step so that
+//! a failure can show them.
+
+mod json;
+mod plain;
+#[cfg(test)]
+mod samples;
+mod tail;
+mod text;
+mod view;
+
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use kiln_base::events::{BuildEvent, Events};
+use serde_json::Value;
+
+pub(crate) use tail::FailedStep;
+
+use crate::error::CliError;
+use crate::style::{Style, Tone};
+use crate::terminal;
+use plain::Plain;
+use tail::Tails;
+pub(crate) use view::Size;
+use view::View;
+
+/// The live view is drawn at most this often.
+const FRAME: Duration = Duration::from_millis(50);
+/// Times in the live view move this often even if nothing happens.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How progress is shown, decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Tty,
+    Plain,
+    Json,
+    Quiet,
+}
+
+/// Shows a build's events on standard error.
+pub(crate) struct Progress {
+    shared: Arc<Shared>,
+    painter: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    began: Instant,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    renderer: Renderer,
+    tails: Tails,
+    /// Whether the live view has to be drawn again.
+    dirty: bool,
+    over: bool,
+}
+
+enum Renderer {
+    Tty(View),
+    Plain(Plain, Style),
+    Json,
+    Quiet,
+}
+
+impl Progress {
+    /// Begins to show a build that begins now.
+    pub(crate) fn begin(mode: Mode, style: Style) -> Self {
+        let renderer = match mode {
+            Mode::Tty => Renderer::Tty(View::new(style)),
+            Mode::Plain => Renderer::Plain(Plain::default(), style),
+            Mode::Json => Renderer::Json,
+            Mode::Quiet => Renderer::Quiet,
+        };
+        let state = State {
+            renderer,
+            tails: Tails::default(),
+            dirty: true,
+            over: false,
+        };
+        let shared = Arc::new(Shared {
+            began: Instant::now(),
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        });
+        if mode == Mode::Json {
+            write(&json::first_line());
+        }
+        let painter = (mode == Mode::Tty).then(|| {
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || shared.paint())
+        });
+        Self { shared, painter }
+    }
+
+    /// Takes events; may be cloned into other threads.
+    pub(crate) fn events(&self) -> impl Events + Clone + 'static {
+        Sink(Arc::clone(&self.shared))
+    }
+
+    /// Says something in between, such as that the build is being cancelled.
+    pub(crate) fn notes(&self) -> impl Fn(&str) + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move |text| shared.note(text)
+    }
+
+    /// Ends a build that gave a result; `result` describes it.
+    pub(crate) fn succeed(self, result: &Value) {
+        let now = self.shared.began.elapsed();
+        if matches!(self.shared.lock().renderer, Renderer::Json) {
+            write(&json::success_line(result, now));
+        }
+        self.end(true);
+    }
+
+    /// Ends a build that failed; the error comes back with what is known about the step that
+    /// failed, and without its text where the renderer already gave it.
+    pub(crate) fn fail(self, error: CliError) -> CliError {
+        let now = self.shared.began.elapsed();
+        let json = matches!(self.shared.lock().renderer, Renderer::Json);
+        let failed = self.end(false);
+        if json {
+            let code = error.exit.code();
+            write(&json::failure_line(
+                code,
+                &error.messages(),
+                &error.hints,
+                now,
+            ));
+            return error.already_told();
+        }
+        match failed {
+            Some(failed) => error.with_failed_step(&failed),
+            None => error,
+        }
+    }
+
+    fn end(self, succeeded: bool) -> Option<FailedStep> {
+        let mut state = self.shared.lock();
+        state.over = true;
+        let failed = state.tails.take_failed();
+        drop(state);
+        self.shared.changed.notify_all();
+        if let Some(painter) = self.painter {
+            _ = painter.join();
+            let state = self.shared.lock();
+            if let Renderer::Tty(view) = &state.renderer {
+                let columns = terminal::size().columns;
+                write(&format!(
+                    "{}\n",
+                    view.summary(succeeded, self.shared.began.elapsed(), columns)
+                ));
+            }
+        }
+        failed
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, event: &BuildEvent) {
+        let now = self.began.elapsed();
+        let mut state = self.lock();
+        state.tails.apply(event);
+        let text = match &mut state.renderer {
+            Renderer::Quiet => return,
+            Renderer::Json => json::event_line(event, now),
+            Renderer::Plain(plain, style) => {
+                let text = plain.text(event, now);
+                if matches!(event, BuildEvent::Warning { .. }) {
+                    style.paint(Tone::Warning, text.trim_end()) + "\n"
+                } else {
+                    text
+                }
+            }
+            Renderer::Tty(view) => {
+                view.apply(event);
+                state.dirty = true;
+                self.changed.notify_all();
+                return;
+            }
+        };
+        // Written under the lock: lines of two steps must not be mixed.
+        if !text.is_empty() {
+            write(&text);
+        }
+    }
+
+    fn note(&self, text: &str) {
+        let mut state = self.lock();
+        match &mut state.renderer {
+            Renderer::Tty(view) => {
+                view.note(Tone::Warning, text.to_owned());
+                state.dirty = true;
+                self.changed.notify_all();
+            }
+            Renderer::Plain(..) | Renderer::Quiet => write(&format!("{text}\n")),
+            Renderer::Json => {}
+        }
+    }
+
+    /// Draws the live view until the build is over, then removes it.
+    fn paint(&self) {
+        let mut drawn = 0;
+        loop {
+            let mut state = self.lock();
+            if !state.dirty && !state.over {
+                let waited = self.changed.wait_timeout(state, TICK);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+            let over = state.over;
+            state.dirty = false;
+            let Renderer::Tty(view) = &mut state.renderer else {
+                return;
+            };
+            let size = terminal::size();
+            let above = view.take_above(size.columns);
+            let frame = match over {
+                true => Vec::new(),
+                false => view.frame(self.began.elapsed(), size),
+            };
+            drop(state);
+            write(&redraw(drawn, &above, &frame));
+            if over {
+                return;
+            }
+            drawn = frame.len();
+            std::thread::sleep(FRAME);
+        }
+    }
+}
+
+/// The characters that replace a view of `drawn` lines by another one below new history.
+///
+/// The cursor rests below the view. The terminal holds its picture until all is there (the
+/// synchronised-output mode, ignored where unknown). No state of the terminal is changed: neither
+/// an interrupt nor a crash leaves anything to restore.
+fn redraw(drawn: usize, above: &[String], frame: &[String]) -> String {
+    let mut text = String::from("\x1b[?2026h");
+    if drawn > 0 {
+        text.push_str(&format!("\r\x1b[{drawn}A\x1b[J"));
+    }
+    for line in above.iter().chain(frame) {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text.push_str("\x1b[?2026l");
+    text
+}
+
+/// Writes to standard error. Nobody is left to tell if that fails.
+fn write(text: &str) {
+    _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+#[derive(Clone)]
+struct Sink(Arc<Shared>);
+
+impl Events for Sink {
+    fn emit(&self, event: BuildEvent) {
+        self.0.take(&event);
+    }
+}
+
+impl std::fmt::Debug for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Progress").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_is_replaced_in_one_write() {
+        let line = |text: &str| vec![text.to_owned()];
+        assert_eq!(redraw(0, &[], &line("a")), "\x1b[?2026ha\n\x1b[?2026l");
+        assert_eq!(
+            redraw(2, &line("done"), &line("b")),
+            "\x1b[?2026h\r\x1b[2A\x1b[Jdone\nb\n\x1b[?2026l"
+        );
+    }
+}

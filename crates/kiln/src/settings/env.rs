@@ -1,0 +1,150 @@
+//! The environment as a value, and the one list of variables that kiln reads.
+//!
+//! Nothing else in kiln reads the environment. The variables that set a setting (`KILN_JOBS` and
+//! its like) are in the table of [`super::Key`]; the rest is here, and the documentation is made
+//! from both.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+/// A variable that kiln reads.
+#[derive(Debug)]
+pub(crate) struct Variable {
+    pub(crate) name: &'static str,
+    /// What it does, for the documentation.
+    pub(crate) about: &'static str,
+}
+
+macro_rules! variables {
+    ($($constant:ident = $name:literal: $about:literal;)*) => {
+        $(pub(crate) const $constant: Variable = Variable { name: $name, about: $about };)*
+        /// Every variable that kiln reads, besides those that set a setting.
+        pub(crate) const ALL: &[Variable] = &[$($constant),*];
+    };
+}
+
+variables! {
+    KILN_CONFIG = "KILN_CONFIG": "the configuration file to read instead of the system's and the user's";
+    HOME = "HOME": "where `~/.config`, `~/.local/share` and `~/.docker` are";
+    XDG_CONFIG_HOME = "XDG_CONFIG_HOME": "the user's configuration is in `kiln/config.toml` below it; default `~/.config`";
+    XDG_DATA_HOME = "XDG_DATA_HOME": "the store of a user who is not root is in `kiln` below it; default `~/.local/share`";
+    XDG_RUNTIME_DIR = "XDG_RUNTIME_DIR": "podman's credentials and sockets of Docker and Podman are looked for below it";
+    DOCKER_CONFIG = "DOCKER_CONFIG": "the directory with docker's `config.json`; default `~/.docker`";
+    REGISTRY_AUTH_FILE = "REGISTRY_AUTH_FILE": "a file with registry credentials, looked at before all others";
+    DOCKER_HOST = "DOCKER_HOST": "the socket that `--load` speaks to, as `unix:///path`";
+    CONTAINER_HOST = "CONTAINER_HOST": "the same, as podman calls it";
+    SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH": "the latest time in new images, in seconds since 1970; makes builds reproducible";
+    SSL_CERT_FILE = "SSL_CERT_FILE": "`--trust-host-cas` without a file: taken where the host has no folder of additional authorities";
+    PATH = "PATH": "where credential helpers, `newuidmap` and `mmdebstrap` are found";
+    TERM = "TERM": "`dumb` turns the live view and colour off";
+    NO_COLOR = "NO_COLOR": "turns colour off, whatever its value, unless it is empty";
+    HTTP_PROXY = "HTTP_PROXY": "the proxy for plain HTTP, with `http_proxy`";
+    HTTPS_PROXY = "HTTPS_PROXY": "the proxy for HTTPS, with `https_proxy`";
+    ALL_PROXY = "ALL_PROXY": "the proxy for both, with `all_proxy`";
+    NO_PROXY = "NO_PROXY": "hosts that are reached without the proxy, with `no_proxy`";
+}
+
+/// What the process was started with: variables, working directory, user, processors.
+#[derive(Debug, Clone)]
+pub(crate) struct Environment {
+    variables: BTreeMap<OsString, OsString>,
+    /// The working directory, absolute.
+    pub(crate) cwd: PathBuf,
+    /// Whether kiln was started as root.
+    pub(crate) is_root: bool,
+    /// The processors this process may use.
+    pub(crate) processors: NonZeroUsize,
+}
+
+impl Environment {
+    /// An environment made of values.
+    pub(crate) fn new(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        cwd: PathBuf,
+        is_root: bool,
+        processors: NonZeroUsize,
+    ) -> Self {
+        Self {
+            variables: variables.into_iter().collect(),
+            cwd,
+            is_root,
+            processors,
+        }
+    }
+
+    /// A variable of the list, where it is set and not empty.
+    pub(crate) fn get(&self, variable: &Variable) -> Option<&OsStr> {
+        self.by_name(variable.name)
+    }
+
+    /// A variable whose name the user gave (`--build-arg NAME`), where it is set and not empty.
+    pub(crate) fn by_name(&self, name: &str) -> Option<&OsStr> {
+        self.variables
+            .get(OsStr::new(name))
+            .map(OsString::as_os_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// A variable whose name the user gave, even if it is empty.
+    pub(crate) fn passed_on(&self, name: &str) -> Option<String> {
+        let value = self.variables.get(OsStr::new(name))?;
+        Some(value.to_string_lossy().into_owned())
+    }
+
+    /// Set variables whose names begin with `prefix`.
+    pub(crate) fn names_with(&self, prefix: &str) -> impl Iterator<Item = &str> {
+        self.variables
+            .keys()
+            .filter_map(|name| name.to_str())
+            .filter(move |name| name.starts_with(prefix))
+    }
+
+    /// A path from a variable, if it is absolute; the XDG specification has others ignored.
+    pub(crate) fn absolute(&self, variable: &Variable) -> Option<&Path> {
+        self.get(variable)
+            .map(Path::new)
+            .filter(|path| path.is_absolute())
+    }
+
+    /// The user's home.
+    pub(crate) fn home(&self) -> Option<&Path> {
+        self.absolute(&HOME)
+    }
+
+    /// `path` seen from the working directory.
+    pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
+        self.cwd.join(path)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// An ordinary user in `/work` with two processors.
+    pub(crate) fn user(variables: &[(&str, &str)]) -> Environment {
+        Environment::new(
+            variables
+                .iter()
+                .map(|(name, value)| (name.into(), value.into())),
+            "/work".into(),
+            false,
+            NonZeroUsize::new(2).unwrap(),
+        )
+    }
+
+    #[test]
+    fn empty_variables_count_as_unset() {
+        let environment = user(&[("HOME", ""), ("NO_COLOR", "1")]);
+        assert_eq!(environment.home(), None);
+        assert!(environment.get(&NO_COLOR).is_some());
+    }
+
+    #[test]
+    fn relative_homes_are_ignored() {
+        assert_eq!(user(&[("HOME", "me")]).home(), None);
+        assert_eq!(user(&[("HOME", "/me")]).home(), Some(Path::new("/me")));
+    }
+}

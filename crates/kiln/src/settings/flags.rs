@@ -1,0 +1,81 @@
+//! Which flags of which command set a setting.
+
+use clap::ValueEnum;
+
+use super::key::Key;
+use super::layer::Layer;
+use crate::args::{BuildArgs, Cli, Command, GlobalArgs, RunArgs};
+
+/// What the command line sets.
+pub(crate) fn from_flags(cli: &Cli) -> Layer {
+    let layer = globals(&cli.globals);
+    match &cli.command {
+        Command::Build(args) => layer.under(build(args)),
+        Command::Run(args) => layer.under(run(args)),
+        Command::Pull(args) => layer.under(platform(args.platform.as_ref())),
+        Command::Bootstrap(args) => {
+            layer
+                .under(platform(args.platform.as_ref()))
+                .under(Layer::from_flags([(
+                    Key::BootstrapMirror,
+                    args.mirror.clone(),
+                )]))
+        }
+        _ => layer,
+    }
+}
+
+fn globals(args: &GlobalArgs) -> Layer {
+    Layer::from_flags([
+        (
+            Key::Root,
+            args.root
+                .as_ref()
+                .map(|root| root.to_string_lossy().into_owned()),
+        ),
+        (Key::Color, word(args.color)),
+        (Key::Sandbox, word(args.sandbox)),
+    ])
+}
+
+fn build(args: &BuildArgs) -> Layer {
+    let progress = match args.quiet {
+        true => Some("quiet".to_owned()),
+        false => word(args.progress),
+    };
+    Layer::from_flags([
+        (Key::Jobs, args.steps.jobs.map(|jobs| jobs.to_string())),
+        (Key::Progress, progress),
+        (Key::Platform, args.platform.clone()),
+        (Key::Network, word(args.steps.network)),
+        (Key::Format, word(args.outputs.format)),
+        (Key::Compression, word(args.outputs.compression)),
+        (
+            Key::CompressionLevel,
+            args.outputs
+                .compression_level
+                .map(|level| level.to_string()),
+        ),
+        (
+            Key::GzipSingleMember,
+            args.outputs.gzip_single_member.then(|| "true".to_owned()),
+        ),
+        (Key::TrustHostCas, args.steps.trust_host_cas.clone()),
+    ])
+}
+
+fn run(args: &RunArgs) -> Layer {
+    Layer::from_flags([
+        (Key::Platform, args.platform.clone()),
+        (Key::Network, word(args.network)),
+        (Key::TrustHostCas, args.trust_host_cas.clone()),
+    ])
+}
+
+fn platform(platform: Option<&String>) -> Layer {
+    Layer::from_flags([(Key::Platform, platform.cloned())])
+}
+
+fn word<T: ValueEnum>(choice: Option<T>) -> Option<String> {
+    Some(choice?.to_possible_value()?.get_name().to_owned())
+}
