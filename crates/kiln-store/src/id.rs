@@ -1,0 +1,108 @@
+//! Names of things inside the store.
+
+use std::fmt;
+
+use kiln_oci::Digest;
+
+/// Names a snapshot: lower-case letters, digits and `-`.
+///
+/// The snapshot of an unpacked image layer is named by the layer's chain ID, so that two builds
+/// share it; the snapshot of a step gets a fresh random name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SnapshotId(String);
+
+/// Names the result of a step: 32 bytes of BLAKE3 over all that makes the result.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CacheKey(pub [u8; 32]);
+
+/// Names a place in a Dockerfile (file, stage, position), whatever stands there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotId(pub [u8; 32]);
+
+/// Names a build context, so that the digests of its files are found again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContextId(pub [u8; 32]);
+
+impl SnapshotId {
+    /// The name of the snapshot that holds the layer on top of this chain.
+    pub fn of_chain(chain_id: &Digest) -> Self {
+        Self(format!(
+            "{}-{}",
+            chain_id.algorithm().name(),
+            chain_id.hex()
+        ))
+    }
+
+    /// A fresh name. It never reaches an image, so randomness here does not touch reproducibility.
+    pub fn random() -> Self {
+        Self(random_hex())
+    }
+
+    /// Whether the name was made by [`SnapshotId::of_chain`].
+    pub fn is_of_chain(&self) -> bool {
+        self.0.contains('-')
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A name read back from the index.
+    pub(crate) fn from_index(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Display for SnapshotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl SlotId {
+    /// The slot that `name` describes; equal names, equal slots.
+    pub fn of(name: &[u8]) -> Self {
+        Self(*blake3::hash(name).as_bytes())
+    }
+}
+
+impl ContextId {
+    /// The context that `name` describes, for example an absolute path.
+    pub fn of(name: &[u8]) -> Self {
+        Self(*blake3::hash(name).as_bytes())
+    }
+}
+
+macro_rules! hex_debug {
+    ($($name:ident),*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+    )*};
+}
+
+hex_debug!(CacheKey, SlotId, ContextId);
+
+/// 128 random bits as 32 hexadecimal digits.
+pub(crate) fn random_hex() -> String {
+    let mut bytes = [0; 16];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        // The kernel's generator fails only before it is seeded, early in boot, or when a signal
+        // arrives; trying again is right in both cases.
+        let rest = &mut bytes[filled..];
+        filled += rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty())
+            .unwrap_or_default();
+    }
+    let number = u128::from_le_bytes(bytes);
+    format!("{number:032x}")
+}

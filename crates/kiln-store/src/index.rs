@@ -1,0 +1,225 @@
+//! The SQLite file with everything that is not bytes of content: names, records, protections.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kiln_base::Timestamp;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use crate::StoreError;
+
+/// The newest format this program reads and the one it writes; kept as `user_version`.
+pub(crate) const FORMAT: i64 = 1;
+
+/// "kiln" in ASCII; kept as `application_id`.
+const APPLICATION: i64 = 0x6b69_6c6e;
+
+/// Frames in the write-ahead log after which it is copied back. Small, because the first process
+/// to open the store reads the whole log.
+const CHECKPOINT_PAGES: u32 = 256;
+
+/// Prepared statements kept; the store has about sixty.
+const STATEMENTS: usize = 96;
+
+const SCHEMA: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE images (
+    number INTEGER PRIMARY KEY,
+    name TEXT UNIQUE,
+    media_type TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    updated INTEGER NOT NULL
+);
+CREATE INDEX images_by_digest ON images (digest);
+CREATE TABLE snapshots (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    parent TEXT,
+    created INTEGER NOT NULL,
+    last_used INTEGER NOT NULL,
+    apparent INTEGER,
+    disk INTEGER,
+    synced INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX snapshots_unsynced ON snapshots (number) WHERE synced = 0;
+CREATE TABLE cache (
+    key BLOB PRIMARY KEY,
+    snapshot TEXT REFERENCES snapshots (id) ON DELETE CASCADE,
+    extra BLOB NOT NULL,
+    created INTEGER NOT NULL,
+    last_used INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX cache_by_snapshot ON cache (snapshot);
+CREATE TABLE aliases (
+    key BLOB PRIMARY KEY,
+    canonical BLOB NOT NULL REFERENCES cache (key) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE INDEX aliases_by_canonical ON aliases (canonical);
+CREATE TABLE layers (
+    snapshot TEXT NOT NULL REFERENCES snapshots (id) ON DELETE CASCADE,
+    options TEXT NOT NULL,
+    diff_id TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    uncompressed_size INTEGER NOT NULL,
+    PRIMARY KEY (snapshot, options)
+) WITHOUT ROWID;
+CREATE TABLE explanations (
+    slot BLOB PRIMARY KEY,
+    parts BLOB NOT NULL,
+    updated INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE protected (
+    lease TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    object TEXT NOT NULL,
+    PRIMARY KEY (lease, kind, object)
+) WITHOUT ROWID;
+";
+
+/// One connection, shared by the threads of one process.
+///
+/// A mutex suffices: no statement takes longer than some microseconds, and SQLite lets only one
+/// writer in anyway.
+#[derive(Debug)]
+pub(crate) struct Index(Mutex<Connection>);
+
+impl Index {
+    /// Opens the file without looking at what is inside; makes an empty one where there is none.
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        connection.busy_handler(Some(wait_when_busy))?;
+        // Closing would copy the log back and fsync twice, milliseconds that every command would
+        // pay at its end.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        Ok(Self(Mutex::new(connection)))
+    }
+
+    /// What the file says it is.
+    pub(crate) fn format(&self) -> Result<Format, StoreError> {
+        let connection = self.connection();
+        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let application = pragma("application_id")?;
+        let version = pragma("user_version")?;
+        Ok(match (application, version) {
+            (APPLICATION, FORMAT) => Format::Ours,
+            (APPLICATION, newer) => Format::Other(newer),
+            (0, 0) => {
+                let tables: i64 =
+                    connection
+                        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+                if tables == 0 {
+                    Format::Empty
+                } else {
+                    Format::Foreign
+                }
+            }
+            _ => Format::Foreign,
+        })
+    }
+
+    /// Makes the tables. The caller holds a lock, because the switch to a write-ahead log does not
+    /// wait for other processes.
+    pub(crate) fn create(&self, boot: &str) -> Result<(), StoreError> {
+        self.connection()
+            .pragma_update(None, "journal_mode", "WAL")?;
+        self.write(|transaction| {
+            transaction.execute_batch(SCHEMA)?;
+            transaction.execute("INSERT INTO meta VALUES ('boot', ?1)", [boot])?;
+            transaction.pragma_update(None, "application_id", APPLICATION)?;
+            transaction.pragma_update(None, "user_version", FORMAT)?;
+            Ok(())
+        })
+    }
+
+    /// Reads. Several statements may see different states.
+    pub(crate) fn read<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        query(&self.connection())
+    }
+
+    /// Writes: all of `change` or nothing of it. No other process writes meanwhile, which also is
+    /// what orders the renames into and out of the store (see the crate's header).
+    pub(crate) fn write<T>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let done = change(&transaction)?;
+        transaction.commit()?;
+        Ok(done)
+    }
+
+    /// Copies the log back into the file and empties it, as far as no other process reads it.
+    pub(crate) fn checkpoint(&self) -> Result<(), StoreError> {
+        let connection = self.connection();
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        Ok(())
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What kind of file the index is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Nothing in it.
+    Empty,
+    /// A store of this format.
+    Ours,
+    /// A store of another format.
+    Other(i64),
+    /// Some other program's file.
+    Foreign,
+}
+
+/// Sleeps before the next attempt at a lock; gives up after about a minute.
+///
+/// SQLite's own handler sleeps up to 100 ms at a time, which starves some of many small writers.
+fn wait_when_busy(attempt: i32) -> bool {
+    const LONGEST: u64 = 4_000;
+    const ATTEMPTS: i32 = 15_000;
+    let microseconds = 50_u64 << attempt.clamp(0, 8);
+    std::thread::sleep(Duration::from_micros(microseconds.min(LONGEST)));
+    attempt < ATTEMPTS
+}
+
+/// A time as the index keeps it: nanoseconds since the epoch, cut to what fits (years 1678 to 2262).
+pub(crate) fn to_column(time: Timestamp) -> i64 {
+    time.seconds()
+        .saturating_mul(1_000_000_000)
+        .saturating_add(i64::from(time.nanoseconds()))
+}
+
+/// The reverse of [`to_column`].
+pub(crate) fn from_column(column: i64) -> Timestamp {
+    let nanoseconds = u32::try_from(column.rem_euclid(1_000_000_000)).unwrap_or_default();
+    Timestamp::new(column.div_euclid(1_000_000_000), nanoseconds)
+}
+
+/// A byte count as the index keeps it.
+pub(crate) fn count_to_column(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// The reverse of [`count_to_column`].
+pub(crate) fn count_from_column(column: i64) -> u64 {
+    u64::try_from(column).unwrap_or_default()
+}

@@ -1,0 +1,217 @@
+//! Snapshots: directories that hold one layer each, in the form overlayfs stacks.
+//!
+//! The directories have numbers for names. The list of lower directories that `mount(2)` takes must
+//! fit into one page, and with short names several hundred of them do.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use kiln_base::CancelToken;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use crate::blob::exists;
+use crate::index::to_column;
+use crate::lease::Protected;
+use crate::lock::StoreLock;
+use crate::tree::remove_tree;
+use crate::{SnapshotError, SnapshotId, Store, StoreError};
+
+/// The directory below a snapshot's own that holds the layer's files.
+const FILES: &str = "fs";
+
+/// A stored snapshot: one layer, never changed again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its name.
+    pub id: SnapshotId,
+    /// The directory with the layer's files.
+    pub path: PathBuf,
+    /// The snapshot it was made on top of; stays in the store as long as this one.
+    pub parent: Option<SnapshotId>,
+}
+
+/// A snapshot that is being filled. Dropping it removes it.
+///
+/// Whoever mounts [`ActiveSnapshot::upper`] unmounts it before committing or dropping.
+#[derive(Debug)]
+pub struct ActiveSnapshot {
+    store: Store,
+    directory: PathBuf,
+    upper: PathBuf,
+    work: PathBuf,
+}
+
+impl Store {
+    /// Begins a snapshot with an empty `upper` (mode 0755) and `work` directory.
+    pub fn begin_snapshot(&self) -> Result<ActiveSnapshot, StoreError> {
+        let directory = self.lease()?.fresh_path();
+        let active = ActiveSnapshot {
+            store: self.clone(),
+            upper: directory.join(FILES),
+            work: directory.join("work"),
+            directory,
+        };
+        let made = [
+            (&active.directory, 0o700),
+            (&active.upper, 0o755),
+            (&active.work, 0o700),
+        ];
+        for (path, mode) in made {
+            let made = DirBuilder::new().mode(mode).create(path);
+            made.map_err(StoreError::io("make", path))?;
+        }
+        // The process's umask may have taken bits away, and these end up in a layer.
+        let mode = rustix::fs::Mode::from_raw_mode(0o755);
+        rustix::fs::chmod(&active.upper, mode)
+            .map_err(StoreError::os("set the mode of", &active.upper))?;
+        Ok(active)
+    }
+
+    /// The snapshot of this name. It and those below it stay in the store as long as this handle
+    /// lives.
+    pub fn snapshot(&self, id: &SnapshotId) -> Result<Option<Snapshot>, StoreError> {
+        let object = Protected::Snapshot(id.clone());
+        let found = self.index().read(|index| find(index, self, id))?;
+        if found.is_none() || self.protects(&object) {
+            return Ok(found);
+        }
+        self.protect(&object, |transaction| use_snapshot(transaction, self, id))
+    }
+
+    /// The snapshot and all below it, topmost first: what overlayfs stacks. Empty if there is no
+    /// such snapshot.
+    pub fn snapshot_chain(&self, top: &SnapshotId) -> Result<Vec<Snapshot>, StoreError> {
+        let mut chain: Vec<Snapshot> = self.snapshot(top)?.into_iter().collect();
+        while let Some(parent) = chain.last().and_then(|snapshot| snapshot.parent.clone()) {
+            let below = self.index().read(|index| find(index, self, &parent))?;
+            chain.push(below.ok_or(StoreError::Damaged {
+                what: "a snapshot's parent",
+            })?);
+        }
+        Ok(chain)
+    }
+
+    /// Waits until nobody else works on the snapshot `id`, then keeps others from it.
+    ///
+    /// Two builds that unpack the same base layer take this lock and then look whether the snapshot
+    /// is there: only the first one unpacks. Ends early with [`StoreError::Cancelled`] when `cancel`
+    /// is set.
+    pub fn lock_snapshot(
+        &self,
+        id: &SnapshotId,
+        cancel: &CancelToken,
+    ) -> Result<StoreLock, StoreError> {
+        self.lock(&format!("snapshot {id}"), cancel)
+    }
+
+    fn snapshot_files(&self, number: i64) -> PathBuf {
+        self.layout().snapshot(number).join(FILES)
+    }
+}
+
+impl ActiveSnapshot {
+    /// The directory to fill: overlayfs' upper directory, or where a layer is unpacked.
+    pub fn upper(&self) -> &Path {
+        &self.upper
+    }
+
+    /// Overlayfs' work directory.
+    pub fn work(&self) -> &Path {
+        &self.work
+    }
+
+    /// Puts the snapshot into the store under the name `id`, on top of `parent`. Atomic between
+    /// processes; survives a loss of power after the next [`Store::sync`].
+    ///
+    /// Where there is a snapshot of this name already, that one is returned and this one removed.
+    pub fn commit(
+        self,
+        id: &SnapshotId,
+        parent: Option<&SnapshotId>,
+    ) -> Result<Snapshot, SnapshotError> {
+        remove_tree(&self.work)?;
+        let object = Protected::Snapshot(id.clone());
+        let aside = self.store.lease()?.fresh_path();
+        let place = |transaction: &Transaction<'_>| {
+            if let Some(snapshot) = use_snapshot(transaction, &self.store, id)? {
+                return Ok(Some(snapshot));
+            }
+            if let Some(parent) = parent
+                && find(transaction, &self.store, parent)?.is_none()
+            {
+                return Ok(None);
+            }
+            self.place(transaction, id, parent, &aside).map(Some)
+        };
+        let placed = self.store.protect(&object, place)?;
+        self.store.note_unsynced();
+        match (placed, parent) {
+            (Some(snapshot), _) => Ok(snapshot),
+            (None, parent) => Err(SnapshotError::Unknown(parent.unwrap_or(id).clone())),
+        }
+    }
+
+    fn place(
+        &self,
+        transaction: &Transaction<'_>,
+        id: &SnapshotId,
+        parent: Option<&SnapshotId>,
+        aside: &Path,
+    ) -> Result<Snapshot, StoreError> {
+        let now = to_column(self.store.now());
+        transaction
+            .prepare_cached(
+                "INSERT INTO snapshots (id, parent, created, last_used) VALUES (?1, ?2, ?3, ?3)",
+            )?
+            .execute(params![id.as_str(), parent.map(SnapshotId::as_str), now])?;
+        let number = transaction.last_insert_rowid();
+        let to = self.store.layout().snapshot(number);
+        if exists(&to)? {
+            // Left by a process that died, or by a row lost with the power, that had this number.
+            fs::rename(&to, aside).map_err(StoreError::io("rename", &to))?;
+        }
+        fs::rename(&self.directory, &to).map_err(StoreError::io("rename", &self.directory))?;
+        Ok(Snapshot {
+            id: id.clone(),
+            path: to.join(FILES),
+            parent: parent.cloned(),
+        })
+    }
+}
+
+impl Drop for ActiveSnapshot {
+    fn drop(&mut self) {
+        // What can't be removed now goes with the lease.
+        let _ = remove_tree(&self.directory);
+    }
+}
+
+fn find(
+    index: &Connection,
+    store: &Store,
+    id: &SnapshotId,
+) -> Result<Option<Snapshot>, StoreError> {
+    let mut statement =
+        index.prepare_cached("SELECT number, parent FROM snapshots WHERE id = ?1")?;
+    let row = statement.query_row([id.as_str()], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?))
+    });
+    Ok(row.optional()?.map(|(number, parent)| Snapshot {
+        id: id.clone(),
+        path: store.snapshot_files(number),
+        parent: parent.map(SnapshotId::from_index),
+    }))
+}
+
+/// Finds a snapshot and notes that it was used.
+pub(crate) fn use_snapshot(
+    transaction: &Transaction<'_>,
+    store: &Store,
+    id: &SnapshotId,
+) -> Result<Option<Snapshot>, StoreError> {
+    transaction
+        .prepare_cached("UPDATE snapshots SET last_used = max(last_used, ?2) WHERE id = ?1")?
+        .execute(params![id.as_str(), to_column(store.now())])?;
+    find(transaction, store, id)
+}

@@ -1,0 +1,445 @@
+//! The handle, and how a store is opened, made durable and brought back after a crash.
+
+use std::fmt;
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kiln_base::Timestamp;
+use kiln_sys::lock::{FileLock, LockKind};
+use rusqlite::OptionalExtension as _;
+
+use crate::error::is_disk_full;
+use crate::index::{FORMAT, Format, Index};
+use crate::layout::Layout;
+use crate::lease::{Lease, Protected};
+use crate::lock::is_missing;
+use crate::{OpenError, StoreError};
+
+/// Space kept back so that the index can still record what is pruned from a full disk, in bytes.
+const RESERVE: u64 = 1 << 20;
+
+/// Free space above which the reserve is put back, in bytes.
+const PLENTY: u64 = 64 << 20;
+
+/// Magic numbers of file systems that several machines can write at once (`statfs(2)`).
+const NETWORK_FILESYSTEMS: [(u32, &str); 13] = [
+    (0x0000_6969, "NFS"),
+    (0xff53_4d42, "CIFS"),
+    (0xfe53_4d42, "SMB2"),
+    (0x0000_517b, "SMB"),
+    (0x0000_564c, "NCP"),
+    (0x0102_1997, "9P"),
+    (0x00c3_6400, "Ceph"),
+    (0x5346_414f, "AFS"),
+    (0x7375_7245, "Coda"),
+    (0x0bd0_0bd0, "Lustre"),
+    (0x4750_4653, "GPFS"),
+    (0x0116_1970, "GFS2"),
+    (0x7461_636f, "OCFS2"),
+];
+
+/// Tells the time for `last used` columns. Not used for anything that reaches an image.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+/// A content store, shared with other threads (clone it) and other processes (open it again).
+///
+/// What a handle looked up or stored stays in the store as long as the handle or one of its clones
+/// lives, whatever other processes prune.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    layout: Layout,
+    index: Index,
+    clock: Clock,
+    lease: Mutex<Option<Arc<Lease>>>,
+    unsynced: AtomicBool,
+}
+
+impl Clock {
+    /// A clock that asks `now`.
+    pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl Store {
+    /// Opens the store at `root`, an absolute path; makes it first where there is none.
+    pub fn open(root: &Path, clock: Clock) -> Result<Self, OpenError> {
+        let layout = Layout::new(root);
+        create_root(&layout)?;
+        check_filesystem(&layout)?;
+        check_owner(&layout)?;
+        let index = match open_index(&layout) {
+            Err(OpenError::Store(StoreError::Database(error))) if is_disk_full(&error) => {
+                release_reserve(&layout)?;
+                open_index(&layout)?
+            }
+            other => other?,
+        };
+        let store = Self {
+            inner: Arc::new(Inner {
+                layout,
+                index,
+                clock,
+                lease: Mutex::new(None),
+                unsynced: AtomicBool::new(false),
+            }),
+        };
+        store.recover()?;
+        Ok(store)
+    }
+
+    /// The store's root directory.
+    pub fn root(&self) -> &Path {
+        &self.inner.layout.root
+    }
+
+    /// Makes everything that was stored so far survive a loss of power.
+    ///
+    /// Without it, blobs and whatever was there when the machine lost power stay, but snapshots
+    /// and the records that name them go. Costs one `syncfs`; nothing if this handle stored
+    /// nothing since the last time.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        if !self.inner.unsynced.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let synced = self.sync_snapshots();
+        if synced.is_err() {
+            self.note_unsynced();
+        }
+        synced
+    }
+
+    fn sync_snapshots(&self) -> Result<(), StoreError> {
+        let numbers = self.index().read(|index| {
+            let mut statement =
+                index.prepare_cached("SELECT number FROM snapshots WHERE synced = 0")?;
+            let numbers = statement.query_map([], |row| row.get::<_, i64>(0))?;
+            Ok(numbers.collect::<Result<Vec<_>, _>>()?)
+        })?;
+        let root = self.root();
+        let directory = File::open(root).map_err(StoreError::io("open", root))?;
+        rustix::fs::syncfs(&directory).map_err(StoreError::os("sync the file system of", root))?;
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        self.index().write(|transaction| {
+            let mut statement =
+                transaction.prepare_cached("UPDATE snapshots SET synced = 1 WHERE number = ?1")?;
+            for number in numbers {
+                statement.execute([number])?;
+            }
+            Ok(())
+        })?;
+        let log = root.join("kiln.db-wal");
+        match File::open(&log).and_then(|file| file.sync_data()) {
+            // The log is gone when another process copied it back, and synced that.
+            Err(error) if is_missing(&error) => Ok(()),
+            other => other.map_err(StoreError::io("sync", &log)),
+        }
+    }
+
+    /// Drops what a loss of power may have damaged: once per boot, by whoever comes first.
+    fn recover(&self) -> Result<(), StoreError> {
+        let boot = boot_id();
+        let known = |index: &rusqlite::Connection| {
+            let query = "SELECT value FROM meta WHERE key = 'boot'";
+            index
+                .query_row(query, [], |row| row.get::<_, String>(0))
+                .optional()
+        };
+        if self.index().read(|index| Ok(known(index)?))? == boot {
+            return Ok(());
+        }
+        let orphans = self.new_orphanage()?;
+        self.index().write(|transaction| {
+            if known(transaction)? == boot {
+                return Ok(());
+            }
+            crate::sweep::drop_doubtful_snapshots(transaction, self.layout())?;
+            crate::sweep::move_orphan_snapshots(transaction, self.layout(), &orphans)?;
+            transaction.execute(
+                "INSERT OR REPLACE INTO meta VALUES ('boot', ?1)",
+                [boot.unwrap_or_default()],
+            )?;
+            Ok(())
+        })?;
+        // Stays when something was moved into it; being no live lease's, it is reaped later.
+        let _ = fs::remove_dir(&orphans);
+        Ok(())
+    }
+
+    /// A directory for things to be removed, which belongs to no lease.
+    fn new_orphanage(&self) -> Result<std::path::PathBuf, StoreError> {
+        let path = self
+            .layout()
+            .tmp(&format!("orphans-{}", crate::id::random_hex()));
+        fs::create_dir(&path).map_err(StoreError::io("make", &path))?;
+        Ok(path)
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.inner.layout
+    }
+
+    pub(crate) fn index(&self) -> &Index {
+        &self.inner.index
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    pub(crate) fn note_unsynced(&self) {
+        self.inner.unsynced.store(true, Ordering::Release);
+    }
+
+    /// This handle's lease; taken when it is first needed, so that reading costs nothing.
+    pub(crate) fn lease(&self) -> Result<Arc<Lease>, StoreError> {
+        let mut lease = self
+            .inner
+            .lease
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(lease) = &*lease {
+            return Ok(Arc::clone(lease));
+        }
+        crate::lease::reap_in_background(self)?;
+        let taken = Arc::new(Lease::take(self.layout())?);
+        *lease = Some(Arc::clone(&taken));
+        Ok(taken)
+    }
+
+    /// Looks something up and keeps it from being pruned while this handle lives, both at once.
+    ///
+    /// `find` runs inside a write transaction and says whether the object is there.
+    pub(crate) fn protect<T>(
+        &self,
+        object: &Protected,
+        find: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<Option<T>, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let lease = self.lease()?;
+        let found = self.index().write(|transaction| {
+            let found = find(transaction)?;
+            if found.is_some() {
+                lease.record(transaction, object)?;
+            }
+            Ok(found)
+        })?;
+        if found.is_some() {
+            lease.remember(object);
+        }
+        Ok(found)
+    }
+
+    /// Whether this handle already keeps `object` from being pruned.
+    pub(crate) fn protects(&self, object: &Protected) -> bool {
+        let lease = self
+            .inner
+            .lease
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        lease.as_ref().is_some_and(|lease| lease.remembers(object))
+    }
+
+    /// Frees the reserve if the disk is so full that the index may not be able to grow.
+    pub(crate) fn make_room_for_index(&self) -> Result<(), StoreError> {
+        if free_bytes(self.root())? < 4 * RESERVE {
+            release_reserve(self.layout())?;
+        }
+        Ok(())
+    }
+
+    /// Puts the reserve back when there is room again.
+    pub(crate) fn restore_reserve(&self) -> Result<(), StoreError> {
+        if free_bytes(self.root())? > PLENTY {
+            create_reserve(self.layout())?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let lease = self.lease.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lease) = lease.take() {
+            lease.end(&self.index);
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("root", &self.root())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+fn create_root(layout: &Layout) -> Result<(), StoreError> {
+    let root = &layout.root;
+    // Snapshots hold other systems' setuid programs: nobody else may reach them.
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    if !root.is_dir() {
+        builder.create(root).map_err(StoreError::io("make", root))?;
+    }
+    Ok(())
+}
+
+fn check_filesystem(layout: &Layout) -> Result<(), OpenError> {
+    let root = &layout.root;
+    let found = rustix::fs::statfs(root).map_err(StoreError::os("examine", root))?;
+    // The field's width and sign differ between machines; magic numbers have 32 bits.
+    let magic = u32::try_from(found.f_type & 0xffff_ffff).unwrap_or_default();
+    match network_filesystem(magic) {
+        Some(kind) => Err(OpenError::NetworkFilesystem {
+            path: root.clone(),
+            kind,
+        }),
+        None => Ok(()),
+    }
+}
+
+fn network_filesystem(magic: u32) -> Option<&'static str> {
+    let known = NETWORK_FILESYSTEMS
+        .iter()
+        .find(|(known, _)| *known == magic);
+    known.map(|(_, name)| *name)
+}
+
+fn check_owner(layout: &Layout) -> Result<(), OpenError> {
+    let path = layout.index();
+    let owner = match fs::symlink_metadata(&path) {
+        Ok(metadata) => metadata.uid(),
+        Err(error) if is_missing(&error) => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            let root = fs::symlink_metadata(&layout.root);
+            root.map_err(StoreError::io("examine", &layout.root))?.uid()
+        }
+        Err(error) => return Err(StoreError::io("examine", &path)(error).into()),
+    };
+    let user = rustix::process::geteuid().as_raw();
+    if owner == user {
+        return Ok(());
+    }
+    Err(OpenError::OtherOwner {
+        path: layout.root.clone(),
+        owner,
+        user,
+    })
+}
+
+fn open_index(layout: &Layout) -> Result<Index, OpenError> {
+    let path = layout.index();
+    let index = match Index::open(&path).and_then(|index| Ok((index.format()?, index))) {
+        Ok((Format::Ours, index)) => return Ok(index),
+        Ok((Format::Empty, index)) => index,
+        Ok((format, _)) => return Err(refuse(layout, format)),
+        Err(error) => return Err(explain(layout, error)),
+    };
+    // Not the store's own lock directory, which does not exist yet.
+    let lock_path = layout.root.join("creating");
+    let lock = FileLock::lock(&lock_path, LockKind::Exclusive);
+    let lock = lock.map_err(|error| StoreError::io("lock", &lock_path)(error.cause))?;
+    match index.format()? {
+        Format::Ours => {}
+        Format::Empty => create_store(layout, &index)?,
+        format => return Err(refuse(layout, format)),
+    }
+    let removed = lock.remove();
+    removed.map_err(|error| StoreError::io("remove", &lock_path)(error.cause))?;
+    Ok(index)
+}
+
+/// Makes the directories, then the tables: where there are tables, there is everything.
+fn create_store(layout: &Layout, index: &Index) -> Result<(), StoreError> {
+    for name in Layout::DIRECTORIES {
+        let path = layout.root.join(name);
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            other => other.map_err(StoreError::io("make", &path))?,
+        }
+    }
+    create_reserve(layout)?;
+    index.create(&boot_id().unwrap_or_default())
+}
+
+fn refuse(layout: &Layout, format: Format) -> OpenError {
+    let path = layout.root.clone();
+    match format {
+        Format::Other(found) => OpenError::TooNew {
+            path,
+            found,
+            known: FORMAT,
+        },
+        Format::Empty | Format::Ours | Format::Foreign => OpenError::NotAStore { path },
+    }
+}
+
+fn explain(layout: &Layout, error: StoreError) -> OpenError {
+    match &error {
+        StoreError::Database(cause)
+            if cause.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) =>
+        {
+            OpenError::NotAStore {
+                path: layout.root.clone(),
+            }
+        }
+        _ => error.into(),
+    }
+}
+
+fn create_reserve(layout: &Layout) -> Result<(), StoreError> {
+    let path = layout.reserve();
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path);
+    let file = file.map_err(StoreError::io("open", &path))?;
+    let mode = rustix::fs::FallocateFlags::empty();
+    match rustix::fs::fallocate(&file, mode, 0, RESERVE) {
+        // The reserve is a help, not a need.
+        Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSPC) => Ok(()),
+        Err(error) => Err(StoreError::os("reserve space in", &path)(error)),
+    }
+}
+
+fn release_reserve(layout: &Layout) -> Result<(), StoreError> {
+    let path = layout.reserve();
+    match fs::remove_file(&path) {
+        Err(error) if is_missing(&error) => Ok(()),
+        other => other.map_err(StoreError::io("remove", &path)),
+    }
+}
+
+fn free_bytes(path: &Path) -> Result<u64, StoreError> {
+    let found = rustix::fs::statvfs(path).map_err(StoreError::os("examine", path))?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// The kernel's name for the time since the machine started; `None` where `/proc` is missing,
+/// which counts as a new boot each time.
+fn boot_id() -> Option<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned())
+}
