@@ -1,0 +1,1 @@
+create table pots (name text);

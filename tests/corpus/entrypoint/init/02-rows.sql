@@ -1,0 +1,1 @@
+insert into pots values ('bowl'), ('jug'), ('vase');

@@ -1,0 +1,4 @@
+#!/bin/sh
+set -e
+echo "name=$1" > service.conf
+chown service service.conf
