@@ -1,6 +1,7 @@
 //! Facts about the machine: name, processors, memory, kernel.
 
 use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
 
 /// The host name, `localhost` where it is not text.
 pub fn hostname() -> String {
@@ -29,6 +30,12 @@ pub fn parallelism() -> NonZeroUsize {
 /// The user id this process acts with, as its own user namespace names it.
 pub fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()
+}
+
+/// Columns and rows of a terminal; `None` for what is no terminal, or one that does not know.
+pub fn terminal_size(terminal: &impl AsFd) -> Option<(u16, u16)> {
+    let size = rustix::termios::tcgetwinsize(terminal).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
 }
 
 /// Physical memory in bytes, or the control group's limit where it is lower.
