@@ -102,6 +102,46 @@ impl EnterError {
     }
 }
 
+/// Why `unshare` of a user namespace failed, and what an administrator can do.
+fn forbidden(cause: &io::Error) -> (String, Option<String>) {
+    let setting = |name: &str| {
+        let text = std::fs::read_to_string(format!("/proc/sys/{name}")).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    let switched_off = |name: &str, value: &str| {
+        (
+            format!("the setting `{name}` forbids them"),
+            Some(format!("sysctl -w {name}={value}")),
+        )
+    };
+    if setting("kernel/unprivileged_userns_clone") == Some(0) {
+        switched_off("kernel.unprivileged_userns_clone", "1")
+    } else if setting("user/max_user_namespaces") == Some(0) {
+        switched_off("user.max_user_namespaces", "15000")
+    } else if setting("kernel/apparmor_restrict_unprivileged_userns") == Some(1) {
+        switched_off("kernel.apparmor_restrict_unprivileged_userns", "0")
+    } else {
+        match cause.raw_os_error() {
+            Some(libc::ENOSPC | libc::EUSERS) => (
+                "too many of them exist, or are nested".to_owned(),
+                Some("sysctl -w user.max_user_namespaces=15000".to_owned()),
+            ),
+            Some(libc::EINVAL | libc::ENOSYS) => {
+                ("the kernel was built without them".to_owned(), None)
+            }
+            _ => (
+                "a security module or the filter of a surrounding container forbids them"
+                    .to_owned(),
+                Some(
+                    "in a container: run it with `--security-opt seccomp=unconfined \
+                     --security-opt apparmor=unconfined`"
+                        .to_owned(),
+                ),
+            ),
+        }
+    }
+}
+
 fn system(action: &'static str) -> impl FnOnce(rustix::io::Errno) -> EnterError {
     move |errno| EnterError::System {
         action,
