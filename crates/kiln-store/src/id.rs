@@ -48,6 +48,12 @@ impl SnapshotId {
         &self.0
     }
 
+    /// A name read back from where its text was kept; `None` if it can't be one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        (!text.is_empty() && text.bytes().all(is_name)).then(|| Self(text.to_owned()))
+    }
+
     /// A name read back from the index.
     pub(crate) fn from_index(text: String) -> Self {
         Self(text)
