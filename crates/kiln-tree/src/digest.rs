@@ -71,7 +71,9 @@ impl Selection {
     ) -> Result<ContentDigest, DigestError> {
         let mut hasher = Hasher::new("kiln selection");
         for item in &self.items {
-            hasher.bytes(item.name.as_bytes());
+            if !item.is_dir() {
+                hasher.bytes(item.name.as_bytes());
+            }
             match &item.content {
                 Content::Inline(file) => {
                     hasher.bytes(b"inline");

@@ -22,6 +22,14 @@ pub enum SelectError {
         /// A name like it that does exist: the whole path.
         did_you_mean: Option<String>,
     },
+    /// The source is a symbolic link to something that does not exist, or not in the source's root.
+    #[error("`{path}` is a symbolic link that leads nowhere in {place}")]
+    DanglingLink {
+        /// The path as written.
+        path: String,
+        /// As in [`SelectError::NotFound`].
+        place: &'static str,
+    },
     /// The source exists, but an ignore rule takes it out of the context.
     #[error("`{path}` is in the build context but excluded by its ignore file")]
     Excluded {
@@ -34,6 +42,9 @@ pub enum SelectError {
     /// Directories are nested deeper than kiln is willing to follow.
     #[error("directories in `{}` are nested too deeply", .0.display())]
     TooDeep(PathBuf),
+    /// A name became, or is no longer, a directory while the tree was read.
+    #[error("`{}` changed while it was read", .0.display())]
+    Changed(PathBuf),
     /// A file can't be read.
     #[error(transparent)]
     Fs(#[from] FsError),

@@ -22,6 +22,7 @@
 mod copy;
 mod digest;
 mod error;
+mod filter;
 mod glob;
 mod lexical;
 mod parallel;

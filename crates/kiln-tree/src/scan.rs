@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 
-use kiln_dockerfile::ignore::Ignore;
 use kiln_sys::fs::{Dir, Entry, FileType, Metadata};
 use kiln_sys::xattr::Xattr;
 
 use crate::error::SelectError;
+use crate::filter::{Filters, Standing, Verdict};
 use crate::parallel;
 use crate::xattrs::is_kept;
 
@@ -43,15 +43,6 @@ pub(crate) enum NodeKind {
     Socket,
 }
 
-/// What is taken of a tree. Paths of the ignore rules begin at the source's root, the others at the
-/// tree's own.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Filters<'a> {
-    pub(crate) ignore: Option<&'a Ignore>,
-    pub(crate) include: Option<&'a Ignore>,
-    pub(crate) exclude: &'a Ignore,
-}
-
 /// What is below the directory `dir`, whose path from the source's root is `path`.
 pub(crate) fn scan(dir: Dir, path: &Path, filters: Filters<'_>) -> Result<Vec<Node>, SelectError> {
     let scan = Scan {
@@ -65,6 +56,7 @@ pub(crate) fn scan(dir: Dir, path: &Path, filters: Filters<'_>) -> Result<Vec<No
                 name: Dir::ITSELF.into(),
                 below: PathBuf::new(),
                 depth: 0,
+                standing: filters.standing_of(path),
             }],
             ids: 1,
             ..Shared::default()
@@ -130,6 +122,7 @@ enum Job {
         name: OsString,
         below: PathBuf,
         depth: usize,
+        standing: Standing,
     },
     /// Look at a part of a listed directory.
     Look(Listed, usize, Vec<Entry>),
@@ -141,6 +134,7 @@ struct Listed {
     dir: Arc<Dir>,
     below: Arc<Path>,
     depth: usize,
+    standing: Arc<Standing>,
 }
 
 /// Nodes of the directory `id`, whose subdirectories are still empty.
@@ -156,16 +150,6 @@ struct Found {
     dir: Option<usize>,
     /// Drop the directory if nothing below it was taken.
     only_with_content: bool,
-}
-
-/// What the filters say about one name.
-enum Verdict {
-    Skip,
-    Take,
-    /// Neither, but something below may be taken. `implied`: and then it is not selected itself.
-    Enter {
-        implied: bool,
-    },
 }
 
 impl Scan<'_> {
@@ -214,6 +198,7 @@ impl Scan<'_> {
                 name,
                 below,
                 depth,
+                standing,
             } => {
                 if depth > MAX_DEPTH {
                     return Err(SelectError::TooDeep(self.root.join(below)));
@@ -230,6 +215,7 @@ impl Scan<'_> {
                     dir,
                     below: below.as_path().into(),
                     depth,
+                    standing: Arc::new(standing),
                 };
                 if entries.len() > PART {
                     let rest = entries.split_off(PART);
@@ -250,12 +236,8 @@ impl Scan<'_> {
         let mut nodes = Vec::with_capacity(entries.len());
         let mut subdirs = Vec::new();
         for entry in entries {
-            let is_dir = entry.file_type == FileType::Dir;
-            let verdict = self.judge(&listed.below, &entry.name, is_dir);
-            let (implied, only_with_content) = match verdict {
-                Verdict::Skip => continue,
-                Verdict::Take => (false, false),
-                Verdict::Enter { implied } => (implied, true),
+            let Some(verdict) = self.judge(listed, &entry) else {
+                continue;
             };
             let within = |error| match error {
                 SelectError::Fs(error) => error.within(self.root.join(&listed.below)).into(),
@@ -266,29 +248,45 @@ impl Scan<'_> {
             let Some(metadata) = metadata.map_err(|error| within(error.into()))? else {
                 continue;
             };
-            if only_with_content && !metadata.is_dir() {
-                continue;
+            if metadata.is_dir() != verdict.standing.is_some() {
+                return Err(SelectError::Changed(
+                    self.root.join(&listed.below).join(&entry.name),
+                ));
             }
             let mut node = node(&listed.dir, &entry.name, metadata).map_err(within)?;
-            node.implied = implied;
-            if node.metadata.is_dir() {
-                subdirs.push(nodes.len());
+            node.implied = verdict.implied;
+            if let Some(standing) = verdict.standing {
+                subdirs.push((nodes.len(), standing));
             }
             nodes.push(Found {
                 node,
                 dir: None,
-                only_with_content,
+                only_with_content: verdict.only_with_content,
             });
         }
-        self.keep(listed, index, nodes, &subdirs);
+        self.keep(listed, index, nodes, subdirs);
         Ok(())
     }
 
+    fn judge(&self, listed: &Listed, entry: &Entry) -> Option<Verdict> {
+        let at = (self.root, &*listed.below);
+        let is_dir = entry.file_type == FileType::Dir;
+        self.filters
+            .judge(&listed.standing, at, &entry.name, is_dir)
+    }
+
     /// Hands the nodes over and queues their directories.
-    fn keep(&self, listed: &Listed, index: usize, mut nodes: Vec<Found>, subdirs: &[usize]) {
+    fn keep(
+        &self,
+        listed: &Listed,
+        index: usize,
+        mut nodes: Vec<Found>,
+        subdirs: Vec<(usize, Standing)>,
+    ) {
+        let more = !subdirs.is_empty();
         let mut shared = self.lock();
         // The last is taken first, so that the first comes next.
-        for &subdir in subdirs.iter().rev() {
+        for (subdir, standing) in subdirs.into_iter().rev() {
             let found = &mut nodes[subdir];
             found.dir = Some(shared.ids);
             let job = Job::List {
@@ -297,6 +295,7 @@ impl Scan<'_> {
                 name: found.node.name.clone(),
                 below: listed.below.join(&found.node.name),
                 depth: listed.depth + 1,
+                standing,
             };
             shared.ids += 1;
             shared.jobs.push(job);
@@ -306,46 +305,9 @@ impl Scan<'_> {
             index,
             nodes,
         });
-        if !subdirs.is_empty() {
+        if more {
             self.changed.notify_all();
         }
-    }
-
-    fn judge(&self, below: &Path, name: &OsStr, is_dir: bool) -> Verdict {
-        let Filters {
-            ignore,
-            include,
-            exclude,
-        } = self.filters;
-        let mut verdict = Verdict::Take;
-        if let Some(ignore) = ignore {
-            let path = self.root.join(below).join(name);
-            let path = path.to_string_lossy();
-            if ignore.matches(&path) {
-                if !is_dir || ignore.can_prune_dir(&path) {
-                    return Verdict::Skip;
-                }
-                verdict = Verdict::Enter { implied: false };
-            }
-        }
-        if include.is_none() && exclude.is_empty() {
-            return verdict;
-        }
-        let path = below.join(name);
-        let path = path.to_string_lossy();
-        if include.is_some_and(|include| !include.matches(&path)) {
-            if !is_dir {
-                return Verdict::Skip;
-            }
-            verdict = Verdict::Enter { implied: true };
-        }
-        if exclude.matches(&path) {
-            if !is_dir || exclude.can_prune_dir(&path) {
-                return Verdict::Skip;
-            }
-            verdict = Verdict::Enter { implied: true };
-        }
-        verdict
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {

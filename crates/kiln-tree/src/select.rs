@@ -10,9 +10,10 @@ use kiln_dockerfile::ignore::Ignore;
 use kiln_sys::fs::{Dir, FileType, FsError, LastLink, Location, Metadata};
 
 use crate::error::SelectError;
+use crate::filter::Filters;
 use crate::glob::{BadPattern, Pattern};
 use crate::lexical::{components, split_pivot, split_wildcards};
-use crate::scan::{Filters, Node, NodeKind, node, scan};
+use crate::scan::{Node, NodeKind, node, scan};
 
 /// Where sources are looked up.
 #[derive(Debug, Clone, Copy)]
@@ -123,6 +124,14 @@ impl Selection {
 }
 
 impl CopyItem {
+    /// Whether this is a directory, whose contents are copied.
+    pub fn is_dir(&self) -> bool {
+        match &self.content {
+            Content::Tree { node, .. } => matches!(node.kind, NodeKind::Dir(_)),
+            Content::Inline(_) => false,
+        }
+    }
+
     /// The file, where the item is a regular one of the source: what `ADD` looks into to see
     /// whether it is an archive. Nothing for directories, other nodes and inline files.
     pub fn open_file(&self) -> Result<Option<File>, FsError> {
@@ -153,12 +162,16 @@ impl<'a> Source<'a> {
     fn not_found(self, written: &str, did_you_mean: Option<String>) -> SelectError {
         SelectError::NotFound {
             path: written.to_owned(),
-            place: match self {
-                Self::Context { .. } => "the build context",
-                Self::Root(_) => "the stage or image",
-                Self::Nothing => "the sources: there are none",
-            },
+            place: self.place(),
             did_you_mean,
+        }
+    }
+
+    fn place(self) -> &'static str {
+        match self {
+            Self::Context { .. } => "the build context",
+            Self::Root(_) => "the stage or image",
+            Self::Nothing => "a copy of inline files only",
         }
     }
 }
@@ -304,7 +317,7 @@ impl Search<'_> {
         items: &mut Vec<CopyItem>,
     ) -> Result<(), SelectError> {
         let Some(metadata) = location.metadata else {
-            return Err(self.source.not_found(self.written, None));
+            return Err(self.dangling());
         };
         let mut node = node(&location.dir, &location.name, metadata)?;
         if let NodeKind::Dir(children) = &mut node.kind {
@@ -327,9 +340,20 @@ impl Search<'_> {
         Ok(())
     }
 
+    fn dangling(&self) -> SelectError {
+        SelectError::DanglingLink {
+            path: self.written.to_owned(),
+            place: self.source.place(),
+        }
+    }
+
     /// The error for a path that does not exist, with the nearest name in the deepest directory
     /// that does.
     fn missing(&self, plain: &[&str]) -> SelectError {
+        let itself = self.root.resolve_in_root(plain.join("/"), LastLink::Keep);
+        if itself.is_ok_and(|found| found.metadata.is_some()) {
+            return self.dangling();
+        }
         let near = (0..plain.len()).rev().find_map(|depth| {
             let path = plain[..depth].join("/");
             let dir = self.root.open_dir_in_root(&path).ok()?;
@@ -337,7 +361,7 @@ impl Search<'_> {
             let names = names.iter().filter_map(|entry| entry.name.to_str());
             let names = names.filter(|name| {
                 let path = Path::new(&path).join(name);
-                !self.is_hidden(&path, false)
+                *name != plain[depth] && !self.is_hidden(&path, false)
             });
             let near = did_you_mean(plain[depth], names).map(|name| {
                 let rest = plain[depth + 1..].iter().copied();
