@@ -8,6 +8,9 @@ use crate::packages;
 use crate::run::{self, Outcome};
 use crate::tally::{Runner, Tally};
 
+/// The ordinary user of the end-to-end tests; `testkit` knows the same name.
+const USER: &str = "kiln-test";
+
 /// Runs everything. Fails when something failed; a skipped test is not a failure.
 pub(crate) fn test() -> Outcome {
     install();
@@ -31,6 +34,14 @@ fn install() {
     if let Err(message) = packages::install(&needs) {
         eprintln!("warning: {message}");
         eprintln!("warning: tests that need these programs will be skipped");
+    }
+    if run::is_root() && !run::succeeds(run::command("id").arg(USER)) {
+        eprintln!("Adding the user `{USER}`: the tests that run kiln without root run as this one");
+        let mut useradd = run::command("useradd");
+        useradd.args(["--create-home", "--shell=/bin/sh", USER]);
+        if let Err(message) = run::run(&mut useradd) {
+            eprintln!("warning: {message}");
+        }
     }
 }
 

@@ -1,0 +1,10 @@
+ARG GLOBAL=global
+ARG TAG=diff-base
+FROM $TAG AS first
+ARG GLOBAL
+ARG LOCAL=local
+ENV A=$GLOBAL B=$LOCAL
+FROM first
+ENV C=[$GLOBAL] D=[$LOCAL]
+ARG LOCAL=again
+ENV E=$LOCAL

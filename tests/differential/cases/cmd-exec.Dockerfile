@@ -1,0 +1,2 @@
+FROM scratch
+CMD ["/program", "an argument", "a \"quoted\" one", "$HOME"]

@@ -1,0 +1,2 @@
+FROM scratch
+CMD echo $HOME && exec program "an argument"

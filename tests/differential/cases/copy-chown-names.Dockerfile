@@ -1,0 +1,2 @@
+FROM diff-base
+COPY --chown=alice:staff dir /home/alice/dir

@@ -1,0 +1,2 @@
+FROM scratch
+COPY --chown=1234 a.txt /new/dir/

@@ -1,0 +1,3 @@
+FROM scratch
+COPY dir /dst
+COPY other /dst

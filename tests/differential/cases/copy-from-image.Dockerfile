@@ -1,0 +1,2 @@
+FROM scratch
+COPY --from=diff-base /etc/passwd /etc/

@@ -1,0 +1,2 @@
+FROM scratch
+COPY ["sp ace.txt", "/with space/"]

@@ -1,0 +1,3 @@
+FROM scratch
+COPY ?.txt /one/
+COPY [ab].txt /class/

@@ -1,0 +1,5 @@
+FROM scratch
+WORKDIR /deep/er
+COPY a.txt here.txt
+COPY b.txt ./
+COPY dir sub/

@@ -1,0 +1,3 @@
+FROM diff-base
+RUN echo old > /target && ln -s /target /pointer
+COPY a.txt /pointer

@@ -1,0 +1,2 @@
+FROM scratch
+COPY archives/tree.tar.gz /out/

@@ -1,0 +1,3 @@
+FROM diff-base
+CMD ["own"]
+ENTRYPOINT ["/entry"]

@@ -1,0 +1,4 @@
+FROM diff-base AS parent
+CMD ["inherited"]
+FROM parent
+ENTRYPOINT ["/entry"]

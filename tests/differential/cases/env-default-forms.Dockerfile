@@ -1,0 +1,3 @@
+FROM scratch
+ENV SET=yes
+ENV A=${SET:-no} B=${UNSET:-default} C=${SET:+plus} D=${UNSET:+plus} E=\$SET F='$SET' G="\$SET" H="${SET}x"

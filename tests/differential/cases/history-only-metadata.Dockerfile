@@ -1,0 +1,3 @@
+FROM diff-base
+LABEL only=metadata
+CMD ["sh"]

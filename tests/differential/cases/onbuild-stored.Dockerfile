@@ -1,0 +1,4 @@
+FROM scratch
+ONBUILD COPY . /app
+ONBUILD RUN make
+ONBUILD ENV A=b

@@ -1,0 +1,3 @@
+FROM diff-base
+RUN echo x > /l1
+RUN ln /l1 /l2

@@ -1,0 +1,3 @@
+FROM diff-base
+RUN mkdir -p /gone/deep && echo x > /gone/deep/x && echo y > /kept
+RUN rm -r /gone && rm /etc/motd

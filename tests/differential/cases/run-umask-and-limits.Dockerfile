@@ -1,0 +1,2 @@
+FROM diff-base
+RUN umask > /umask && touch /plain && mkdir /folder

@@ -1,0 +1,3 @@
+FROM diff-base
+VOLUME /data
+RUN mkdir -p /data && echo kept > /data/file

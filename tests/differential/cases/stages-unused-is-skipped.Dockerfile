@@ -1,0 +1,4 @@
+FROM diff-base AS broken
+RUN false
+FROM scratch
+COPY a.txt /

@@ -1,0 +1,4 @@
+FROM scratch
+MAINTAINER A Potter <potter@example.org>
+STOPSIGNAL SIGUSR1
+STOPSIGNAL 9

@@ -1,0 +1,5 @@
+# escape=`
+FROM diff-base
+RUN echo back\\slash `
+    > /out
+ENV WINDOWS=C:\path

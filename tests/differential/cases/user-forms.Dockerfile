@@ -1,0 +1,3 @@
+FROM diff-base
+ENV WHO=alice
+USER $WHO:staff

@@ -1,0 +1,3 @@
+FROM diff-base
+USER alice
+WORKDIR /home/alice/new/deep

@@ -1,0 +1,4 @@
+FROM scratch
+ENV BASE=/opt NAME=app
+WORKDIR $BASE/${NAME}
+WORKDIR ../other

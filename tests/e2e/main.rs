@@ -1,0 +1,13 @@
+//! End-to-end tests: the kiln binary beside its peers, on real input.
+//!
+//! They need what `cargo xtask test` installs, and skip loudly what this machine can't do. All share
+//! one process, and with it one base image for each kind of user, one Docker daemon and one
+//! registry; every test has names and ports of its own.
+
+mod base;
+mod bootstrap;
+mod corpus;
+mod differential;
+mod exchange;
+mod refuse;
+mod reproduce;

@@ -1,0 +1,84 @@
+//! The same inputs give the same bytes: on any store, as any user, with any number of threads.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use testkit::{Kiln, Scratch, Who, make_tree};
+
+use crate::base;
+
+const DOCKERFILE: &str = r#"
+FROM scratch AS base
+COPY busybox /bin/busybox
+RUN ["/bin/busybox", "--install", "-s", "/bin"]
+COPY etc /etc/
+
+FROM base AS one
+RUN mkdir -p /out && for n in $(seq 200); do echo "file $n" > /out/$n; done
+
+FROM base AS two
+RUN dd if=/dev/zero of=/big bs=1024 count=4096 && rm /etc/motd && ln /big /linked
+
+FROM two
+ARG SOURCE_DATE_EPOCH
+ENV EPOCH=$SOURCE_DATE_EPOCH
+COPY --from=one --chown=1000:1000 /out /data
+COPY --chmod=640 etc/motd /etc/motd.again
+USER alice
+WORKDIR /data/work
+RUN id > id
+LABEL made.by=kiln
+CMD ["cat", "id"]
+"#;
+
+/// A time in the past, to which everything newer is set.
+const EPOCH: &str = "1600000000";
+
+fn context(who: Who) -> PathBuf {
+    let folder = Scratch::folder(&format!("reproduce-{}", who.name()));
+    make_tree(
+        &folder,
+        "
+        etc/passwd 0644 root:x:0:0:root:/root:/bin/sh\\nalice:x:1000:1000::/:/bin/sh
+        etc/group  0644 root:x:0:\\nalice:x:1000:
+        etc/motd   0600 welcome
+        ",
+    );
+    let busybox = Path::new("/bin/busybox");
+    fs::copy(busybox, folder.join("busybox")).unwrap();
+    fs::write(folder.join("Dockerfile"), DOCKERFILE).unwrap();
+    folder
+}
+
+fn build(who: Who, store: &str, further: &[&str]) -> Result<String, testkit::Absent> {
+    testkit::find_program("busybox")?;
+    let kiln = Kiln::new(who, store)?;
+    let context = context(who);
+    let command = kiln.command().env("SOURCE_DATE_EPOCH", EPOCH);
+    let command = command
+        .args(["build", "--tag", "reproduced"])
+        .args(further)
+        .arg(context);
+    let _ = command.run().ok();
+    Ok(kiln.ok(&["inspect", "--manifest", "reproduced"]))
+}
+
+#[test]
+fn stores_and_threads_leave_no_trace() {
+    base::run("reproduce::stores_and_threads_leave_no_trace", || {
+        let one = build(Who::Root, "reproduce-1", &["--jobs=1"])?;
+        let many = build(Who::Root, "reproduce-2", &["--jobs=16", "--no-cache"])?;
+        assert_eq!(one, many);
+        Ok(())
+    });
+}
+
+#[test]
+fn the_user_leaves_no_trace() {
+    base::run("reproduce::the_user_leaves_no_trace", || {
+        let root = build(Who::Root, "reproduce-3", &[])?;
+        let user = build(Who::User, "reproduce-4", &[])?;
+        assert_eq!(root, user);
+        Ok(())
+    });
+}
