@@ -115,16 +115,24 @@ impl CopyError {
     /// The same error with directories put in front of its path: `source` where it is about a file
     /// of the source, `dest` where it is about one in the destination.
     pub(crate) fn within(self, source: &Path, dest: &Path) -> Self {
+        // Joining an empty path would add a slash.
+        let join = |parent: &Path, path: PathBuf| {
+            if path.as_os_str().is_empty() {
+                parent.to_path_buf()
+            } else {
+                parent.join(path)
+            }
+        };
         match self {
-            Self::NotADirectory(path) => Self::NotADirectory(dest.join(path)),
-            Self::IsADirectory(path) => Self::IsADirectory(dest.join(path)),
-            Self::Changed(path) => Self::Changed(source.join(path)),
+            Self::NotADirectory(path) => Self::NotADirectory(join(dest, path)),
+            Self::IsADirectory(path) => Self::IsADirectory(join(dest, path)),
+            Self::Changed(path) => Self::Changed(join(source, path)),
             Self::Content { path, cause } => Self::Content {
-                path: source.join(path),
+                path: join(source, path),
                 cause,
             },
             Self::Attributes { path, cause } => Self::Attributes {
-                path: dest.join(path),
+                path: join(dest, path),
                 cause,
             },
             Self::Fs(error) => Self::Fs(error.within(dest)),
