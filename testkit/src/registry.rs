@@ -43,12 +43,16 @@ impl Registry {
             .arg(&config)
             .start(&folder.join("log"));
         Scratch::stop_at_end("registry", daemon.id());
-        wait_for(port, "/v2/", |answer| answer.contains(" 200 "))
-            .map_err(|error| Absent(format!("`docker-registry` does not start here: {error}")))?;
-        Ok(Self {
+        let registry = Self {
             port,
             _daemon: daemon,
-        })
+        };
+        match wait_for(port, "/v2/", |answer| answer.contains(" 200 ")) {
+            Ok(_) => Ok(registry),
+            Err(error) => Err(Absent(format!(
+                "`docker-registry` does not start here: {error}"
+            ))),
+        }
     }
 
     /// Host and port, the first part of a reference.

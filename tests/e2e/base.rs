@@ -9,6 +9,8 @@ pub(crate) const BASE: &str = "debian:bookworm";
 
 /// kiln with a store that has [`BASE`], shared by all tests that run as this user.
 pub(crate) fn with_base(who: Who) -> Result<Kiln, Absent> {
+    // Two at once would only wait for the same two processors.
+    static TURN: Mutex<()> = Mutex::new(());
     static STORES: [OnceLock<Result<Kiln, Absent>>; 2] = [OnceLock::new(), OnceLock::new()];
     let index = match who {
         Who::Root => 0,
@@ -17,8 +19,6 @@ pub(crate) fn with_base(who: Who) -> Result<Kiln, Absent> {
     let store = STORES[index].get_or_init(|| {
         testkit::find_program("mmdebstrap")?;
         let kiln = Kiln::new(who, "shared")?;
-        // Two at once would only wait for the same two processors.
-        static TURN: Mutex<()> = Mutex::new(());
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         kiln.ok(&["bootstrap", BASE]);
         drop(turn);

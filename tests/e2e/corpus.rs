@@ -73,8 +73,8 @@ fn check(case: &str, who: Who) {
     let test = format!("corpus::as_{}::{case}", who.name());
     base::run(&test, || {
         let folder = corpus().join(case.replace('_', "-"));
-        let text = fs::read(folder.join("case.json")).unwrap();
-        let description: Value = serde_json::from_slice(&text).unwrap();
+        let description = fs::read(folder.join("case.json")).unwrap();
+        let description: Value = serde_json::from_slice(&description).unwrap();
         for need in strings(&description["needs"]) {
             need_registry(&need)?;
         }

@@ -4,6 +4,8 @@
 //! one process, and with it one base image for each kind of user, one Docker daemon and one
 //! registry; every test has names and ports of its own.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 mod base;
 mod bootstrap;
 mod corpus;
