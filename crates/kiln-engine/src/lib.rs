@@ -1,1 +1,110 @@
-//! build(request, events) to outcome: wires the crates below and writes the outputs.
+//! `build(request, events)` to outcome: wires the crates below and writes the outputs.
+//!
+//! ```text
+//!  Dockerfile ──parse, lower──> graph ──solve(driver)──> chain of layers ──pack──> image ──> outputs
+//!                  ▲ bases           │ run_step, copy, workdir, unpack      (layers: in the background)
+//! ```
+//!
+//! An [`Engine`] is a value that owns its handles: a store, a registry client and what the machine
+//! allows. Any number of builds can run on one engine, and any number of engines on one machine.
+//!
+//! Deliberately absent: printing, the environment, signals, and files of the user's home. What
+//! happens is told by [`kiln_base::events::Events`]; a build is stopped by its
+//! [`kiln_base::CancelToken`].
+
+mod assemble;
+mod base;
+mod blobs;
+mod build;
+mod chain;
+mod container;
+mod context;
+mod copy;
+mod deliver;
+mod driver;
+mod error;
+mod explain;
+mod images;
+mod layers;
+mod load;
+mod machine;
+mod outcome;
+mod output;
+mod reporter;
+mod request;
+mod roots;
+mod run_step;
+mod transfer;
+mod trust;
+mod unpack;
+mod workdir;
+
+use std::num::NonZeroUsize;
+
+use kiln_base::Timestamp;
+use kiln_store::{Clock, Store};
+use kiln_sys::namespace::Grade;
+use machine::Machine;
+
+pub use error::{
+    AssembleError, BaseError, BuildError, ContainerError, DockerfileErrors, LayerError, LoadError,
+    OutputError, RootError, SourceLine, StepError, TransferError,
+};
+pub use images::Removed;
+pub use load::Loaded;
+pub use outcome::{BuildOutcome, BuiltImage, ImageRow};
+pub use request::{
+    ArchiveKind, BuildRequest, CacheUse, Context, Dest, Dockerfile, FileTimes, LoadTarget, Output,
+    Pull, RunRequest, SaveRequest, Stdio, Trust, Volume,
+};
+
+/// Builds images, and moves them between the store, registries, archives and container engines.
+#[derive(Debug)]
+pub struct Engine {
+    store: Store,
+    registry: kiln_registry::Client,
+    machine: Machine,
+    clock: Clock,
+    settings: Settings,
+}
+
+/// What an engine is told once.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What the machine allows, decided before any thread was started.
+    pub grade: Grade,
+    /// Blobs moved, and layers unpacked, at the same time.
+    pub jobs: NonZeroUsize,
+    /// The host's `/etc/resolv.conf`, which steps on the host's network see.
+    pub resolv_conf: String,
+}
+
+impl Engine {
+    /// An engine on a store.
+    pub fn new(
+        store: Store,
+        registry: kiln_registry::Client,
+        clock: Clock,
+        settings: Settings,
+    ) -> Self {
+        let machine = Machine {
+            grade: settings.grade,
+        };
+        Self {
+            store,
+            registry,
+            machine,
+            clock,
+            settings,
+        }
+    }
+
+    /// The store that the engine works on.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}

@@ -1,0 +1,97 @@
+//! Images that stages begin with: from the local store, or from their registry.
+
+use kiln_base::CancelToken;
+use kiln_image::Image;
+use kiln_oci::{Platform, Reference, chain_ids};
+use kiln_store::SnapshotId;
+
+use crate::Engine;
+use crate::blobs::StoreBlobs;
+use crate::chain::{Chain, ChainLayer, ImageLayer, Origin};
+use crate::error::BaseError;
+use crate::reporter::Reporter;
+use crate::request::Pull;
+
+/// An image that a stage begins with, or that `COPY --from` names.
+#[derive(Debug, Clone)]
+pub(crate) struct Base {
+    pub(crate) image: Image,
+    /// Its layers, which may not be unpacked yet.
+    pub(crate) chain: Chain,
+}
+
+impl Engine {
+    /// Finds an image in the local store, or pulls it.
+    pub(crate) fn base(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        pull: Pull,
+        reporter: &Reporter<'_>,
+        cancel: &CancelToken,
+    ) -> Result<Base, BaseError> {
+        let local = match pull {
+            Pull::Missing => self.local_image(reference, platform)?,
+            Pull::Always => None,
+        };
+        let image = match local {
+            Some(image) => image,
+            None => {
+                let name = format!("pull {}", reference.familiar());
+                reporter.step(&name, |number| {
+                    self.pull_image(reference, platform, (reporter, number), cancel)
+                })?
+            }
+        };
+        let chain = chain(&image)?;
+        Ok(Base { image, chain })
+    }
+
+    /// The image of this name for the platform, where the store has it with all its layers.
+    pub(crate) fn local_image(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Option<Image>, BaseError> {
+        let Some(found) = self.store.image(reference)? else {
+            return Ok(None);
+        };
+        let image = match kiln_image::select(&StoreBlobs(&self.store), &found.target, platform) {
+            Ok(image) => image,
+            Err(kiln_image::ImageError::Platform { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if !platform.matches(&image.config().platform) {
+            return Ok(None);
+        }
+        for layer in image.layers() {
+            if !self.store.has_blob(&layer.digest)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(image))
+    }
+}
+
+/// The layers of an image as a chain.
+pub(crate) fn chain(image: &Image) -> Result<Chain, BaseError> {
+    let diff_ids = &image.config().diff_ids;
+    if diff_ids.len() != image.layers().len() {
+        return Err(BaseError::Layers {
+            diff_ids: diff_ids.len(),
+            layers: image.layers().len(),
+        });
+    }
+    let layers = chain_ids(diff_ids)
+        .iter()
+        .zip(diff_ids.iter().zip(image.layers()))
+        .map(|(chain_id, (diff_id, blob))| ChainLayer {
+            snapshot: SnapshotId::of_chain(chain_id),
+            origin: Origin::Image(Box::new(ImageLayer {
+                diff_id: diff_id.clone(),
+                blob: blob.clone(),
+            })),
+        })
+        .collect();
+    Ok(Chain { layers })
+}

@@ -1,0 +1,172 @@
+//! The build context and the Dockerfile: a directory that is read in place.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use kiln_base::Timestamp;
+use kiln_dockerfile::ignore::Ignore;
+use kiln_store::{ContextId, StatCache};
+use kiln_sys::files;
+use kiln_sys::fs::{Device, Dir, FileTime};
+use kiln_tree::{FileDigest, FileStamp};
+
+use crate::Engine;
+use crate::error::{BuildError, SourceLine};
+use crate::request::{Context, Dockerfile};
+
+/// The largest Dockerfile or ignore file that is read, in bytes.
+const MAX_TEXT: u64 = 4 << 20;
+
+/// A Dockerfile as it was read.
+#[derive(Debug)]
+pub(crate) struct DockerfileText {
+    /// What messages call it.
+    pub(crate) name: String,
+    pub(crate) text: String,
+    /// Where it is, if it is a file.
+    path: Option<PathBuf>,
+}
+
+/// The context's files.
+#[derive(Debug)]
+pub(crate) struct ContextFiles {
+    pub(crate) root: Dir,
+    pub(crate) ignore: Ignore,
+    digests: Digests,
+    /// When the context was opened, which is before any of its files were looked at.
+    opened: Timestamp,
+}
+
+/// The store's memory of file digests, as `kiln-tree` asks for it.
+#[derive(Debug)]
+struct Digests(StatCache);
+
+impl DockerfileText {
+    /// Finds and reads the Dockerfile.
+    pub(crate) fn read(wanted: &Dockerfile, context: &Context) -> Result<Self, BuildError> {
+        let path = match (wanted, context) {
+            (Dockerfile::Text(text), _) => {
+                return Ok(Self {
+                    name: "Dockerfile".to_owned(),
+                    text: text.clone(),
+                    path: None,
+                });
+            }
+            (Dockerfile::Path(path), _) => path.clone(),
+            (Dockerfile::Default, Context::Directory(dir)) => {
+                let lower = dir.join("dockerfile");
+                let usual = dir.join("Dockerfile");
+                if !files::exists(&usual) && files::exists(&lower) {
+                    lower
+                } else {
+                    usual
+                }
+            }
+            (Dockerfile::Default, Context::Empty) => PathBuf::from("Dockerfile"),
+        };
+        let bytes =
+            files::read_limited(&path, MAX_TEXT).map_err(|source| BuildError::ReadDockerfile {
+                path: path.clone(),
+                source,
+            })?;
+        let text = String::from_utf8(bytes).map_err(|_| BuildError::NotADockerfile {
+            path: path.clone(),
+            reason: "it is not UTF-8 text",
+        })?;
+        let name = path.file_name().unwrap_or(OsStr::new("Dockerfile"));
+        Ok(Self {
+            name: name.to_string_lossy().into_owned(),
+            text,
+            path: Some(path),
+        })
+    }
+}
+
+impl DockerfileText {
+    /// A line of it, for an error.
+    pub(crate) fn line(&self, line: u32) -> SourceLine {
+        SourceLine {
+            file: self.name.clone(),
+            text: self.text.clone(),
+            line,
+        }
+    }
+}
+
+impl ContextFiles {
+    /// Opens a directory as a context, with the ignore file that belongs to it: the Dockerfile's
+    /// own (`NAME.dockerignore` beside it), or else `.dockerignore` in the directory.
+    pub(crate) fn open(
+        engine: &Engine,
+        path: &Path,
+        dockerfile: &DockerfileText,
+    ) -> Result<Self, BuildError> {
+        let root = Dir::open(path).map_err(|source| BuildError::Context {
+            path: path.to_owned(),
+            source,
+        })?;
+        let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let id = ContextId::of(canonical.as_os_str().as_encoded_bytes());
+        Ok(Self {
+            root: engine.machine.tree(root),
+            ignore: ignore_rules(path, dockerfile)?,
+            digests: Digests(engine.store.stat_cache(&id)?),
+            opened: engine.now(),
+        })
+    }
+
+    /// What is known of the files' digests.
+    pub(crate) fn digests(&self) -> &dyn kiln_tree::StatCache {
+        &self.digests
+    }
+
+    /// Keeps what was found out for the next build.
+    pub(crate) fn save_digests(&self, engine: &Engine) -> Result<(), BuildError> {
+        Ok(engine.store.save_stat_cache(&self.digests.0, self.opened)?)
+    }
+}
+
+fn ignore_rules(context: &Path, dockerfile: &DockerfileText) -> Result<Ignore, BuildError> {
+    let own = dockerfile.path.as_ref().map(|path| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".dockerignore");
+        PathBuf::from(name)
+    });
+    for path in own.into_iter().chain([context.join(".dockerignore")]) {
+        let unusable = |source| BuildError::Ignore {
+            path: path.clone(),
+            source,
+        };
+        let Some(bytes) = files::try_read(&path).map_err(|error| unusable(error.into()))? else {
+            continue;
+        };
+        let text = String::from_utf8(bytes).map_err(|error| unusable(error.into()))?;
+        return Ignore::parse(&text).map_err(|error| unusable(error.into()));
+    }
+    Ok(Ignore::default())
+}
+
+impl kiln_tree::StatCache for Digests {
+    fn look_up(&self, path: &Path, stamp: &FileStamp) -> Option<FileDigest> {
+        self.0
+            .get(path.as_os_str().as_encoded_bytes(), &stored(stamp))
+            .map(FileDigest)
+    }
+
+    fn record(&self, path: &Path, stamp: &FileStamp, digest: &FileDigest) {
+        self.0
+            .put(path.as_os_str().as_encoded_bytes(), stored(stamp), digest.0);
+    }
+}
+
+fn stored(stamp: &FileStamp) -> kiln_store::FileStamp {
+    let time = |time: FileTime| Timestamp::new(time.seconds, time.nanoseconds);
+    let Device { major, minor } = stamp.dev;
+    kiln_store::FileStamp {
+        dev: (u64::from(major) << 32) | u64::from(minor),
+        ino: stamp.ino,
+        size: stamp.size,
+        mtime: time(stamp.mtime),
+        ctime: time(stamp.ctime),
+    }
+}

@@ -1,0 +1,230 @@
+//! `COPY` and `ADD`: files selected in a context or a root, and written into a root.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use kiln_base::{CancelToken, Timestamp};
+use kiln_dockerfile::ignore::Ignore;
+use kiln_dockerfile::mode::Mode;
+use kiln_graph::{CopyFrom, CopyOp, CopySource, Unpack};
+use kiln_layer::{MergeOptions, is_archive, untar_merge};
+use kiln_sys::fs::{Dir, FileTime, Owner};
+use kiln_tree::{
+    ContentDigest, CopyItem, CopyOptions, CopySpec, DigestOptions, InlineFile, NewAttributes,
+    NewOwner, NoStatCache, Selection, Source, SourceSpec, copy_item, make_dest_dir,
+};
+
+use crate::Engine;
+use crate::chain::Chain;
+use crate::context::ContextFiles;
+use crate::error::StepError;
+use crate::request::{BuildRequest, FileTimes};
+
+/// Where a copy's sources are.
+pub(crate) enum From<'a> {
+    /// Nowhere: all are inline.
+    Nothing,
+    /// In the build context.
+    Context(&'a ContextFiles),
+    /// In the root of a stage or an image.
+    Root(&'a Chain),
+}
+
+/// What a copy takes, and the digest of it.
+#[derive(Debug)]
+pub(crate) struct Selected {
+    selection: Selection,
+    digest: ContentDigest,
+    /// The mounted root that the selection reads from.
+    _mount: Option<OwnedFd>,
+}
+
+impl Selected {
+    /// The digest of all that the copy writes, owners given by name aside.
+    pub(crate) const fn digest(&self) -> &[u8; 32] {
+        self.digest.as_bytes()
+    }
+}
+
+/// Finds what a copy takes.
+pub(crate) fn select(
+    engine: &Engine,
+    op: &CopyOp,
+    from: &From<'_>,
+    cancel: &CancelToken,
+) -> Result<Selected, StepError> {
+    let spec = spec(op)?;
+    // Who owns the files is decided by `--chown` and the root's users; the key has both, so
+    // that a name need not be resolved before the root exists.
+    let attributes = NewAttributes {
+        owner: owner(op, Owner::ROOT),
+        mode: mode(op)?,
+    };
+    let digest = |selection: &Selection, cache: &dyn kiln_tree::StatCache| {
+        let now = file_time(engine.now());
+        selection.digest(
+            &DigestOptions {
+                attributes: &attributes,
+                cache,
+                now,
+            },
+            cancel,
+        )
+    };
+    match from {
+        From::Nothing => {
+            let selection = kiln_tree::select(Source::Nothing, &spec)?;
+            let digest = digest(&selection, &NoStatCache)?;
+            Ok(Selected {
+                selection,
+                digest,
+                _mount: None,
+            })
+        }
+        From::Context(context) => {
+            let source = Source::Context {
+                root: &context.root,
+                ignore: &context.ignore,
+            };
+            let selection = kiln_tree::select(source, &spec)?;
+            let digest = digest(&selection, context.digests())?;
+            Ok(Selected {
+                selection,
+                digest,
+                _mount: None,
+            })
+        }
+        From::Root(chain) => {
+            let mount = engine.readable_root(chain)?;
+            let root = mount.try_clone().map_err(crate::error::RootError::Handle)?;
+            let root = engine.machine.tree(Dir::from_fd(root));
+            let selection = kiln_tree::select(Source::Root(&root), &spec)?;
+            let digest = digest(&selection, &NoStatCache)?;
+            Ok(Selected {
+                selection,
+                digest,
+                _mount: Some(mount),
+            })
+        }
+    }
+}
+
+/// Writes what was selected on top of `below`, and returns the chain with it on top. `owners` is
+/// the root whose users `--chown` names.
+pub(crate) fn copy(
+    engine: &Engine,
+    request: &BuildRequest,
+    op: &CopyOp,
+    selected: &Selected,
+    (below, owners): (&Chain, &Chain),
+    cancel: &CancelToken,
+) -> Result<Chain, StepError> {
+    let root = engine.writable_root(below)?;
+    let dir = root.dir(engine)?;
+    let owner = match &op.chown {
+        None => owner(op, Owner::ROOT),
+        Some(name) if below == owners => {
+            NewOwner::Set(kiln_tree::users::resolve_owner(&dir, name)?)
+        }
+        Some(name) => {
+            let users = engine
+                .machine
+                .tree(Dir::from_fd(engine.readable_root(owners)?));
+            NewOwner::Set(kiln_tree::users::resolve_owner(&users, name)?)
+        }
+    };
+    let limit = match request.file_times {
+        FileTimes::Clamp => request.source_date_epoch,
+        FileTimes::Keep => None,
+    };
+    let options = CopyOptions {
+        dest: op.dest.clone(),
+        attributes: NewAttributes {
+            owner,
+            mode: mode(op)?,
+        },
+        now: file_time(engine.now()),
+        clamp: limit.map(file_time),
+    };
+    // Files of a context belong to root, but an archive says itself who owns what.
+    let named = match owner {
+        NewOwner::Set(owner) if op.chown.is_some() => Some(owner),
+        NewOwner::Set(_) | NewOwner::Keep => None,
+    };
+    let merge = MergeOptions {
+        owner: named,
+        clamp_mtime: limit,
+    };
+    for item in selected.selection.items() {
+        match op.unpack {
+            Unpack::Archives if unpacked(item, &dir, &options, &merge, cancel)? => {}
+            Unpack::Archives | Unpack::Never => copy_item(item, &dir, &options, cancel)?,
+        }
+    }
+    drop(dir);
+    Ok(root.commit(engine.now())?)
+}
+
+/// Unpacks the item into the destination, if it is an archive.
+fn unpacked(
+    item: &CopyItem,
+    root: &Dir,
+    options: &CopyOptions,
+    merge: &MergeOptions,
+    cancel: &CancelToken,
+) -> Result<bool, StepError> {
+    let Some(file) = item.open_file()? else {
+        return Ok(false);
+    };
+    if !is_archive(file) {
+        return Ok(false);
+    }
+    let Some(file) = item.open_file()? else {
+        return Ok(false);
+    };
+    make_dest_dir(root, options)?;
+    untar_merge(file, root, Path::new(&options.dest), merge, cancel).map_err(|source| {
+        StepError::Archive {
+            path: options.dest.clone(),
+            source,
+        }
+    })?;
+    Ok(true)
+}
+
+fn spec(op: &CopyOp) -> Result<CopySpec, StepError> {
+    let source = |source: &CopySource| match source {
+        CopySource::Path(path) => SourceSpec::Path(path.clone()),
+        CopySource::Inline(file) => SourceSpec::Inline(InlineFile {
+            name: file.path.clone(),
+            mode: file.mode,
+            content: file.content.clone(),
+        }),
+    };
+    Ok(CopySpec {
+        sources: op.sources.iter().map(source).collect(),
+        parents: op.parents,
+        exclude: Ignore::from_patterns(&op.exclude)?,
+    })
+}
+
+/// Who will own the files, where a name given by `--chown` stands for `named`.
+fn owner(op: &CopyOp, named: Owner) -> NewOwner {
+    match (&op.chown, op.from) {
+        (None, CopyFrom::Root) => NewOwner::Keep,
+        (None, CopyFrom::Context | CopyFrom::Nothing) => NewOwner::Set(Owner::ROOT),
+        (Some(_), _) => NewOwner::Set(named),
+    }
+}
+
+fn mode(op: &CopyOp) -> Result<Option<Mode>, StepError> {
+    Ok(op.chmod.as_deref().map(str::parse).transpose()?)
+}
+
+/// A time as file systems have it.
+pub(crate) fn file_time(time: Timestamp) -> FileTime {
+    FileTime {
+        seconds: time.seconds(),
+        nanoseconds: time.nanoseconds(),
+    }
+}

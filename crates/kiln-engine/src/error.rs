@@ -1,0 +1,464 @@
+//! What can go wrong, one enum for each kind of work.
+//!
+//! Messages say what was attempted and on what; the cause is the source. Which exit code an error
+//! means, and what the user can do about it, is decided by the program from these types.
+
+use std::io;
+use std::path::PathBuf;
+
+use kiln_base::Cancelled;
+use kiln_dockerfile::Diagnostic;
+use kiln_exec::{ExecError, ExitStatus};
+use kiln_oci::{Digest, MediaType, Platform, Reference};
+use kiln_store::{BlobError, SnapshotError, SnapshotId, StoreError};
+use kiln_sys::fs::FsError;
+
+pub use crate::assemble::AssembleError;
+
+/// A layer's blob could not be made or used.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerError {
+    /// A root without layers has no topmost layer; a defect here.
+    #[error("a root without layers has no layer to pack")]
+    Empty,
+    /// A base image has something among its layers that is none.
+    #[error("`{0}` is not the media type of a layer")]
+    NotALayer(MediaType),
+    /// Docker's media types know no zstd.
+    #[error("a base image's layer is compressed with zstd, which Docker's media types can't say")]
+    ZstdInDocker,
+    /// A layer's directory could not be opened.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// The changes could not be found.
+    #[error("could not compare the step's files with those below")]
+    Diff(#[from] kiln_layer::DiffError),
+    /// The blob could not be written.
+    #[error("could not pack the layer")]
+    Write(#[from] kiln_layer::WriteError),
+    /// The blob could not be stored.
+    #[error("could not store the layer")]
+    Blob(#[from] BlobError),
+    /// The layer could not be recorded.
+    #[error("could not record the layer")]
+    Snapshot(#[from] SnapshotError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Told to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// A root could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// The kernel could not stack the layers.
+    #[error("could not stack the layers")]
+    Overlay(#[from] kiln_sys::mount::OverlayError),
+    /// A handle could not be made.
+    #[error("could not open the root")]
+    Handle(#[source] io::Error),
+    /// A layer that was there a moment ago is not any more.
+    #[error("the layer `{0}` is no longer in the store")]
+    LayerGone(SnapshotId),
+    /// A blob that was there a moment ago is not any more.
+    #[error("the blob `{0}` is no longer in the store")]
+    BlobGone(Digest),
+    /// An image's layer could not be unpacked.
+    #[error("could not unpack the layer `{layer}`")]
+    Unpack {
+        /// The layer's digest.
+        layer: Digest,
+        /// Why.
+        source: kiln_layer::UnpackError,
+    },
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// A snapshot could not be kept.
+    #[error("could not keep the layer")]
+    Snapshot(#[from] SnapshotError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// An image that a build begins with could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BaseError {
+    /// The manifest and the configuration do not agree.
+    #[error("the image's configuration names {diff_ids} layers, its manifest {layers}")]
+    Layers {
+        /// In the configuration.
+        diff_ids: usize,
+        /// In the manifest.
+        layers: usize,
+    },
+    /// The image's documents can't be read.
+    #[error(transparent)]
+    Image(#[from] kiln_image::ImageError),
+    /// The registry did not give it.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// An image could not be moved between a registry and the store.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// The registry refused, or could not be reached.
+    #[error(transparent)]
+    Registry(#[from] kiln_registry::RegistryError),
+    /// The name leads to something that is no image for this platform.
+    #[error("`{reference}` has no image for {platform}")]
+    Platform {
+        /// The name.
+        reference: Reference,
+        /// What was wanted.
+        platform: Platform,
+    },
+    /// A document could not be read.
+    #[error("`{reference}` is not an image that kiln can use")]
+    Document {
+        /// The name.
+        reference: Reference,
+        /// Why.
+        source: kiln_oci::DocumentError,
+    },
+    /// The documents do not fit together.
+    #[error(transparent)]
+    Image(#[from] kiln_image::ImageError),
+    /// What came is not what was promised.
+    #[error("could not store what `{reference}` gave")]
+    Blob {
+        /// The name.
+        reference: Reference,
+        /// Why.
+        source: BlobError,
+    },
+    /// The image could not be recorded.
+    #[error("could not record the image")]
+    Record(#[from] kiln_store::ImageError),
+    /// A part of the image is not in the store.
+    #[error("the blob `{0}` is not in the store")]
+    MissingBlob(Digest),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Told to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// A step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The process ran and said that it failed.
+    #[error("`{}` failed: {status}", shown(command))]
+    Process {
+        /// Program and arguments.
+        command: Vec<String>,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// The process could not be run.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    /// A user or group is not known in the root.
+    #[error(transparent)]
+    User(#[from] kiln_tree::users::UserError),
+    /// A copy's sources could not be found.
+    #[error(transparent)]
+    Select(#[from] kiln_tree::SelectError),
+    /// A copy's sources could not be read.
+    #[error(transparent)]
+    Digest(#[from] kiln_tree::DigestError),
+    /// Files could not be copied.
+    #[error(transparent)]
+    Copy(#[from] kiln_tree::CopyError),
+    /// An `--exclude` pattern can't be read.
+    #[error(transparent)]
+    Exclude(#[from] kiln_dockerfile::ignore::PatternError),
+    /// A `--chmod` can't be read.
+    #[error(transparent)]
+    Mode(#[from] kiln_dockerfile::mode::ModeError),
+    /// A step of the graph names an image that was not resolved; a defect here.
+    #[error("the image `{0}` was not resolved")]
+    UnknownBase(Digest),
+    /// An archive could not be unpacked.
+    #[error("could not unpack `{path}`")]
+    Archive {
+        /// The archive, as the Dockerfile names it.
+        path: String,
+        /// Why.
+        source: kiln_layer::MergeError,
+    },
+    /// The image's certificate authorities could not be read.
+    #[error("could not read the image's `/{path}`")]
+    ReadBundle {
+        /// The file in the image.
+        path: String,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The build has no context, but the step needs files of it.
+    #[error("the build has no context to copy files from")]
+    NoContext,
+    /// The root could not be made or kept.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// A base image's layers could not be had.
+    #[error(transparent)]
+    Base(#[from] BaseError),
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// The result could not be recorded.
+    #[error("could not record the step's result")]
+    Snapshot(#[from] SnapshotError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Told to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// A build failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The context can't be used.
+    #[error("could not open the build context `{}`", path.display())]
+    Context {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: FsError,
+    },
+    /// There is no Dockerfile, or it can't be read.
+    #[error("could not read the Dockerfile")]
+    ReadDockerfile {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Why; names the file.
+        source: FsError,
+    },
+    /// The Dockerfile is not UTF-8, or larger than 4 MiB.
+    #[error("`{}` is not a Dockerfile: {reason}", path.display())]
+    NotADockerfile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// An ignore file has a pattern that can't be read.
+    #[error("could not use the ignore file `{}`", path.display())]
+    Ignore {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The Dockerfile has errors.
+    #[error("the Dockerfile can't be built")]
+    Dockerfile(Box<DockerfileErrors>),
+    /// A base image can't be had.
+    #[error("could not get the image `{}`", reference.familiar())]
+    Base {
+        /// The image.
+        reference: Reference,
+        /// Where the Dockerfile asks for it.
+        at: Option<Box<SourceLine>>,
+        /// Why.
+        source: BaseError,
+    },
+    /// A step failed.
+    #[error("{step}")]
+    Step {
+        /// The step, as progress calls it.
+        step: String,
+        /// Where it stands.
+        at: Option<Box<SourceLine>>,
+        /// Why.
+        source: StepError,
+    },
+    /// A layer could not be made.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// The image could not be put together.
+    #[error("could not put the image together")]
+    Assemble(#[from] AssembleError),
+    /// The frontend made a graph that can't be worked off; a defect.
+    #[error("the build graph is not usable: {0}")]
+    Graph(String),
+    /// The image could not be handed over.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A root could not be read.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// The user stopped the build.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// A Dockerfile and what is wrong with it.
+#[derive(Debug)]
+pub struct DockerfileErrors {
+    /// What the file is called.
+    pub file: String,
+    /// Its text.
+    pub text: String,
+    /// At least one of them is an error.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A line of a Dockerfile.
+#[derive(Debug)]
+pub struct SourceLine {
+    /// What the file is called.
+    pub file: String,
+    /// The file's text.
+    pub text: String,
+    /// The line, from 1.
+    pub line: u32,
+}
+
+/// A result could not be handed over.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// A file could not be written.
+    #[error("could not write `{}`", path.display())]
+    Write {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// Standard output could not be written.
+    #[error("could not write to standard output")]
+    Stdout(#[source] io::Error),
+    /// The archive could not be written.
+    #[error("could not write the archive")]
+    Archive(#[from] kiln_image::WriteError),
+    /// The layout could not be written.
+    #[error("could not write the OCI layout")]
+    Layout(#[from] kiln_image::LayoutError),
+    /// The image's documents can't be read.
+    #[error(transparent)]
+    Image(#[from] kiln_image::ImageError),
+    /// Docker's media types can't say it.
+    #[error(transparent)]
+    Convert(#[from] kiln_image::ConvertError),
+    /// The files could not be exported.
+    #[error("could not export the files")]
+    Export(#[from] kiln_layer::ExportError),
+    /// The registry refused, or could not be reached.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    /// An output needs a name and there is none.
+    #[error("{0} needs a name")]
+    NoName(&'static str),
+    /// There is no such image in the store.
+    #[error("no image `{0}` in the local store")]
+    NoSuchImage(String),
+    /// Several images begin like this.
+    #[error("more than one image has a digest that begins with `{0}`")]
+    Ambiguous(String),
+    /// A container engine did not take the image.
+    #[error("`{}` did not take the image: {reason}", socket.display())]
+    Load {
+        /// The engine's socket.
+        socket: PathBuf,
+        /// What it said, or why it could not be asked.
+        reason: String,
+    },
+    /// A root could not be mounted.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// The image could not be recorded.
+    #[error("could not record the image")]
+    Record(#[from] kiln_store::ImageError),
+    /// A document could not be stored.
+    #[error("could not store the image's documents")]
+    Blob(#[from] BlobError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// Told to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// An archive could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The archive can't be read.
+    #[error("could not load the archive")]
+    Archive(#[from] kiln_image::ArchiveError),
+    /// An image could not be recorded.
+    #[error("could not record the image")]
+    Record(#[from] kiln_store::ImageError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A container could not be run. A process that ran and failed is no error.
+#[derive(Debug, thiserror::Error)]
+pub enum ContainerError {
+    /// The image's name can't be read.
+    #[error("`{name}` is not the name of an image")]
+    Name {
+        /// As typed.
+        name: String,
+        /// Why.
+        source: kiln_oci::ReferenceError,
+    },
+    /// The image can't be had.
+    #[error(transparent)]
+    Base(#[from] BaseError),
+    /// The image can't be read.
+    #[error(transparent)]
+    Image(#[from] OutputError),
+    /// A volume's path on this machine can't be used.
+    #[error("could not use the volume `{}`", path.display())]
+    Volume {
+        /// On this machine.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The root could not be made.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// The extra certificate authorities could not be provided.
+    #[error(transparent)]
+    Trust(#[from] StepError),
+    /// The user is not known in the image.
+    #[error(transparent)]
+    User(#[from] kiln_tree::users::UserError),
+    /// The process could not be run.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+}
+
+/// A command as people write it.
+fn shown(command: &[String]) -> String {
+    match command {
+        [shell, flag, script] if flag == "-c" && shell.ends_with("sh") => script.clone(),
+        other => other.join(" "),
+    }
+}

@@ -1,0 +1,174 @@
+//! Images in the local store: found by what people type, listed, named, removed.
+
+use kiln_image::{Image, ImageError};
+use kiln_oci::{Descriptor, Document, MAX_DOCUMENT_SIZE, Platform, Reference};
+
+use crate::blobs::StoreBlobs;
+use crate::error::OutputError;
+use crate::{Engine, ImageRow};
+
+impl Engine {
+    /// The image that `text` names: a name, the beginning of a digest, or the beginning of an image
+    /// id (the digest of a configuration).
+    pub fn find_image(&self, text: &str) -> Result<kiln_store::Image, OutputError> {
+        let missing = || OutputError::NoSuchImage(text.to_owned());
+        if let Ok(name) = text.parse::<Reference>()
+            && let Some(image) = self.store.image(&name)?
+        {
+            return Ok(image);
+        }
+        let prefix = text.strip_prefix("sha256:").unwrap_or(text);
+        if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(missing());
+        }
+        let prefix = prefix.to_ascii_lowercase();
+        let mut found: Vec<kiln_store::Image> = Vec::new();
+        for image in self.store.images()? {
+            let known = found
+                .iter()
+                .any(|known| known.target.digest == image.target.digest);
+            let matches = image.target.digest.hex().starts_with(&prefix)
+                || self
+                    .ids(&image.target)?
+                    .iter()
+                    .any(|id| id.hex().starts_with(&prefix));
+            if matches && !known {
+                found.push(image);
+            }
+        }
+        match found.len() {
+            0 => Err(missing()),
+            1 => Ok(found.swap_remove(0)),
+            _ => Err(OutputError::Ambiguous(text.to_owned())),
+        }
+    }
+
+    /// The image that `text` names, for one platform.
+    pub fn open_image(&self, text: &str, platform: &Platform) -> Result<Image, OutputError> {
+        let found = self.find_image(text)?;
+        Ok(kiln_image::select(
+            &StoreBlobs(&self.store),
+            &found.target,
+            platform,
+        )?)
+    }
+
+    /// All images, those without a name last.
+    pub fn images(&self) -> Result<Vec<ImageRow>, OutputError> {
+        self.store
+            .images()?
+            .into_iter()
+            .map(|image| self.row(image))
+            .collect()
+    }
+
+    /// Gives the image that `text` names another name.
+    pub fn tag(&self, text: &str, name: &Reference) -> Result<(), OutputError> {
+        let image = self.find_image(text)?;
+        Ok(self.store.tag(name, &image.target, image.created)?)
+    }
+
+    /// Removes a name, and with its last name the image. A digest or id removes the image with all
+    /// its names. Returns the names that are gone, and whether the image is.
+    pub fn remove_image(&self, text: &str) -> Result<Removed, OutputError> {
+        let image = self.find_image(text)?;
+        let digest = &image.target.digest;
+        let all = self
+            .store
+            .images()?
+            .into_iter()
+            .filter(|other| other.target.digest == *digest);
+        let names: Vec<Reference> = all.filter_map(|image| image.name).collect();
+        let by_name = text
+            .parse::<Reference>()
+            .ok()
+            .filter(|name| names.contains(name));
+        match by_name {
+            Some(name) if names.len() > 1 => {
+                self.store.untag(&name)?;
+                Ok(Removed {
+                    names: vec![name],
+                    image: None,
+                })
+            }
+            _ => {
+                self.store.remove_image(digest)?;
+                Ok(Removed {
+                    names,
+                    image: Some(digest.clone()),
+                })
+            }
+        }
+    }
+
+    /// The images that a descriptor leads to and the store has, without attestations.
+    pub(crate) fn images_of(&self, target: &Descriptor) -> Result<Vec<Image>, OutputError> {
+        let blobs = StoreBlobs(&self.store);
+        if target.media_type.is_manifest() {
+            return match Image::load(&blobs, target) {
+                Ok(image) => Ok(vec![image]),
+                // Something else than a container image, kept as it is.
+                Err(ImageError::NotAnImage(_)) => Ok(Vec::new()),
+                Err(error) => Err(error.into()),
+            };
+        }
+        let limit = u64::try_from(MAX_DOCUMENT_SIZE).unwrap_or(u64::MAX);
+        let Some(bytes) = self.store.read_blob(&target.digest, limit)? else {
+            return Ok(Vec::new());
+        };
+        let Ok(Document::Index(index)) = Document::parse(&bytes, Some(&target.media_type)) else {
+            return Ok(Vec::new());
+        };
+        let mut images = Vec::new();
+        for entry in index
+            .manifests
+            .iter()
+            .filter(|entry| !entry.is_attestation())
+        {
+            if self.store.has_blob(&entry.digest)? {
+                images.extend(self.images_of(entry)?);
+            }
+        }
+        Ok(images)
+    }
+
+    fn ids(&self, target: &Descriptor) -> Result<Vec<kiln_oci::Digest>, OutputError> {
+        Ok(self
+            .images_of(target)?
+            .iter()
+            .map(|image| image.id().clone())
+            .collect())
+    }
+
+    fn row(&self, image: kiln_store::Image) -> Result<ImageRow, OutputError> {
+        let images = self.images_of(&image.target)?;
+        let first = images.first();
+        let mut blobs: Vec<(&str, u64)> = images
+            .iter()
+            .flat_map(|image| image.layers().iter().chain([&image.manifest().config]))
+            .map(|blob| (blob.digest.hex(), blob.size))
+            .collect();
+        blobs.sort_unstable();
+        blobs.dedup();
+        Ok(ImageRow {
+            name: image.name,
+            id: first.map_or_else(|| image.target.digest.clone(), |image| image.id().clone()),
+            platforms: images
+                .iter()
+                .map(|image| image.config().platform.clone())
+                .collect(),
+            created: first.and_then(|image| image.config().created.as_deref()?.parse().ok()),
+            size: blobs.iter().map(|(_, size)| size).sum(),
+            descriptor: image.target,
+        })
+    }
+}
+
+/// What [`Engine::remove_image`] removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed {
+    /// Names that lead nowhere now.
+    pub names: Vec<Reference>,
+    /// The image, if it is no longer in the store.
+    pub image: Option<kiln_oci::Digest>,
+}

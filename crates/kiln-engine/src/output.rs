@@ -1,0 +1,225 @@
+//! What becomes of a build's result: store, registry, archive, layout, files, a container engine.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use kiln_base::CancelToken;
+use kiln_image::{
+    BlobSource, Image, MemoryBlobs, NamedImage, convert, write_docker_archive, write_layout,
+    write_oci_archive,
+};
+use kiln_layer::{ExportOptions, export_tree, tar_tree};
+use kiln_oci::{Family, Platform, Reference};
+use kiln_sys::files;
+use kiln_sys::fs::Dir;
+
+use crate::Engine;
+use crate::blobs::{StoreBlobs, WithDocuments};
+use crate::chain::Chain;
+use crate::error::OutputError;
+use crate::request::{ArchiveKind, Dest, SaveRequest};
+
+/// How much is gathered before a file or pipe is written, in bytes.
+const BUFFER: usize = 256 * 1024;
+
+/// An open destination: standard output, or a file that gets its name when it is complete.
+struct Opened {
+    sink: BufWriter<File>,
+    /// The temporary name and the final one.
+    rename: Option<(PathBuf, PathBuf)>,
+}
+
+impl Dest {
+    fn open(&self) -> Result<Opened, OutputError> {
+        let (file, rename) = match self {
+            Self::Stdout => {
+                let stdout = io::stdout()
+                    .as_fd()
+                    .try_clone_to_owned()
+                    .map_err(OutputError::Stdout)?;
+                (File::from(stdout), None)
+            }
+            // A pipe or a device keeps its name and is written as it is.
+            Self::File(path) if is_special(path) => {
+                let file = File::options().write(true).open(path);
+                (file.map_err(|cause| self.write_error(cause))?, None)
+            }
+            Self::File(path) => {
+                let mut name = path.file_name().unwrap_or_default().to_owned();
+                name.push(format!(".kiln-{}", std::process::id()));
+                let temporary = path.with_file_name(name);
+                (files::create(&temporary)?, Some((temporary, path.clone())))
+            }
+        };
+        Ok(Opened {
+            sink: BufWriter::with_capacity(BUFFER, file),
+            rename,
+        })
+    }
+
+    fn write_error(&self, cause: io::Error) -> OutputError {
+        match self {
+            Self::Stdout => OutputError::Stdout(cause),
+            Self::File(path) => OutputError::Write {
+                path: path.clone(),
+                cause,
+            },
+        }
+    }
+
+    /// Writes by `work`; a file appears under its name only when that succeeded.
+    pub(crate) fn write<E: Into<OutputError>>(
+        &self,
+        work: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+    ) -> Result<(), OutputError> {
+        let mut opened = self.open()?;
+        let result = work(&mut opened.sink).map_err(Into::into);
+        let result =
+            result.and_then(|()| opened.sink.flush().map_err(|cause| self.write_error(cause)));
+        match (&opened.rename, result) {
+            (Some((temporary, path)), Ok(())) => Ok(files::rename(temporary, path)?),
+            (Some((temporary, _)), Err(error)) => {
+                // The first error is the one to tell; the file may not even exist.
+                let _ = files::remove_file(temporary);
+                Err(error)
+            }
+            (None, result) => result,
+        }
+    }
+}
+
+fn is_special(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| !metadata.is_file())
+}
+
+impl Engine {
+    /// Writes images as one archive.
+    pub(crate) fn write_archive(
+        &self,
+        kind: ArchiveKind,
+        images: &[(Image, Vec<Reference>)],
+        dest: &Dest,
+    ) -> Result<(), OutputError> {
+        dest.write(|sink| self.write_archive_to(kind, images, sink))
+    }
+
+    pub(crate) fn write_archive_to(
+        &self,
+        kind: ArchiveKind,
+        images: &[(Image, Vec<Reference>)],
+        sink: &mut dyn Write,
+    ) -> Result<(), OutputError> {
+        let mut documents = MemoryBlobs::new();
+        let mut named = Vec::new();
+        for (image, names) in images {
+            let image = match kind {
+                ArchiveKind::Oci => image.clone(),
+                ArchiveKind::Docker => convert(image, Family::Docker)?,
+            };
+            let descriptor = image.descriptor();
+            documents.insert(descriptor.media_type.clone(), image.manifest_bytes());
+            named.push(NamedImage {
+                descriptor: descriptor.clone(),
+                names: names.clone(),
+            });
+        }
+        let source = WithDocuments {
+            documents,
+            store: StoreBlobs(&self.store),
+        };
+        write_named(kind, &source, &named, sink)
+    }
+
+    /// Writes an image into an OCI layout directory.
+    pub(crate) fn write_layout(
+        &self,
+        image: &Image,
+        names: &[Reference],
+        dest: &Path,
+    ) -> Result<(), OutputError> {
+        let image = NamedImage {
+            descriptor: image.descriptor().clone(),
+            names: names.to_vec(),
+        };
+        Ok(write_layout(&StoreBlobs(&self.store), &[image], dest)?)
+    }
+
+    /// Writes a root's files as a tar stream.
+    pub(crate) fn write_tar(
+        &self,
+        chain: &Chain,
+        options: &ExportOptions,
+        dest: &Dest,
+        cancel: &CancelToken,
+    ) -> Result<(), OutputError> {
+        let root = self.machine.tree(Dir::from_fd(self.readable_root(chain)?));
+        dest.write(|sink| tar_tree(&root, sink, options, cancel))
+    }
+
+    /// Copies a root's files into a directory of this machine.
+    pub(crate) fn write_local(
+        &self,
+        chain: &Chain,
+        options: &ExportOptions,
+        dest: &Path,
+        cancel: &CancelToken,
+    ) -> Result<(), OutputError> {
+        files::create_dir_all(dest, 0o755)?;
+        let root = self.machine.tree(Dir::from_fd(self.readable_root(chain)?));
+        Ok(export_tree(&root, &Dir::open(dest)?, options, cancel)?)
+    }
+
+    /// Writes images of the store as one archive (`kiln save`).
+    pub fn save(&self, request: &SaveRequest) -> Result<(), OutputError> {
+        let mut images: Vec<NamedImage> = Vec::new();
+        let mut documents = MemoryBlobs::new();
+        for text in &request.images {
+            let found = self.find_image(text)?;
+            let names: Vec<Reference> = found.name.into_iter().collect();
+            let descriptor = match (&request.platform, request.kind) {
+                (None, ArchiveKind::Oci) => found.target,
+                (platform, kind) => {
+                    let platform = platform.clone().unwrap_or_else(Platform::host);
+                    let blobs = StoreBlobs(&self.store);
+                    let image = kiln_image::select(&blobs, &found.target, &platform)?;
+                    let image = match kind {
+                        ArchiveKind::Oci => image,
+                        ArchiveKind::Docker => convert(&image, Family::Docker)?,
+                    };
+                    let media_type = image.descriptor().media_type.clone();
+                    documents.insert(media_type, image.manifest_bytes());
+                    image.descriptor().clone()
+                }
+            };
+            match images
+                .iter_mut()
+                .find(|known| known.descriptor.digest == descriptor.digest)
+            {
+                Some(known) => known.names.extend(names),
+                None => images.push(NamedImage { descriptor, names }),
+            }
+        }
+        let source = WithDocuments {
+            documents,
+            store: StoreBlobs(&self.store),
+        };
+        request
+            .dest
+            .write(|sink| write_named(request.kind, &source, &images, sink))
+    }
+}
+
+fn write_named(
+    kind: ArchiveKind,
+    source: &dyn BlobSource,
+    named: &[NamedImage],
+    sink: &mut dyn Write,
+) -> Result<(), OutputError> {
+    match kind {
+        ArchiveKind::Oci => write_oci_archive(source, named, sink)?,
+        ArchiveKind::Docker => write_docker_archive(source, named, sink)?,
+    }
+    Ok(())
+}

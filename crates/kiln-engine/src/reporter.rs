@@ -1,0 +1,116 @@
+//! Tells the events of one build: numbers its steps and knows when it began.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use kiln_base::events::{
+    BuildEvent, CacheVerdict, Events, Progress, StepNumber, StepOutcome, Stream,
+};
+
+/// The events of one build or transfer.
+pub(crate) struct Reporter<'a> {
+    events: &'a dyn Events,
+    began: Instant,
+    next: AtomicU32,
+    started: Mutex<BTreeSet<StepNumber>>,
+}
+
+impl<'a> Reporter<'a> {
+    /// Begins now.
+    pub(crate) fn new(events: &'a dyn Events) -> Self {
+        Self {
+            events,
+            began: Instant::now(),
+            next: AtomicU32::new(1),
+            started: Mutex::new(BTreeSet::new()),
+        }
+    }
+
+    /// Declares a step under the next free number.
+    pub(crate) fn declare(&self, name: &str) -> StepNumber {
+        let step = StepNumber(self.next.fetch_add(1, Ordering::Relaxed));
+        self.events.emit(BuildEvent::StepDeclared {
+            step,
+            name: Arc::from(name),
+        });
+        step
+    }
+
+    /// The step began; only the first call for a step tells.
+    pub(crate) fn start(&self, step: StepNumber) {
+        let first = self
+            .started
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(step);
+        if first {
+            self.events.emit(BuildEvent::StepStarted {
+                step,
+                at: self.began.elapsed(),
+            });
+        }
+    }
+
+    /// The step ended. A step that was never said to begin begins now.
+    pub(crate) fn finish(&self, step: StepNumber, outcome: StepOutcome) {
+        self.start(step);
+        self.events.emit(BuildEvent::StepFinished {
+            step,
+            outcome,
+            at: self.began.elapsed(),
+        });
+    }
+
+    /// The step's process wrote something.
+    pub(crate) fn output(&self, step: StepNumber, stream: Stream, bytes: &[u8]) {
+        self.events.emit(BuildEvent::StepOutput {
+            step,
+            stream,
+            bytes: Arc::from(bytes),
+        });
+    }
+
+    /// The step's transfer moved on.
+    pub(crate) fn progress(&self, step: StepNumber, item: &str, done: u64, total: Option<u64>) {
+        let progress = Progress {
+            item: item.to_owned(),
+            done,
+            total,
+        };
+        self.events
+            .emit(BuildEvent::StepProgress { step, progress });
+    }
+
+    /// Why the step hit or missed the cache.
+    pub(crate) fn explain(&self, step: StepNumber, verdict: CacheVerdict) {
+        self.events
+            .emit(BuildEvent::StepExplained { step, verdict });
+    }
+
+    /// Something the user should look at.
+    pub(crate) fn warn(&self, message: &str, line: Option<u32>) {
+        self.events.emit(BuildEvent::Warning {
+            message: message.to_owned(),
+            line,
+        });
+    }
+
+    /// Declares and starts a step, does `work`, and says how it ended.
+    pub(crate) fn step<T, E: std::fmt::Display>(
+        &self,
+        name: &str,
+        work: impl FnOnce(StepNumber) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let step = self.declare(name);
+        self.start(step);
+        let result = work(step);
+        let outcome = match &result {
+            Ok(_) => StepOutcome::Done,
+            Err(error) => StepOutcome::Failed(error.to_string()),
+        };
+        self.finish(step, outcome);
+        result
+    }
+}

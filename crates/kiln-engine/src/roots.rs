@@ -1,0 +1,136 @@
+//! Chains of layers as mounted roots.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use kiln_base::Timestamp;
+use kiln_store::{ActiveSnapshot, SnapshotId};
+use kiln_sys::fs::{Dir, Owner};
+use kiln_sys::mount::{Durability, Overlay, Recursion, Upper, bind};
+
+use crate::Engine;
+use crate::chain::{Chain, ChainLayer, Origin};
+use crate::error::RootError;
+
+/// A root that is being changed: a chain, and a new layer on top that takes the changes.
+pub(crate) struct WritableRoot {
+    /// The mount, attached nowhere.
+    pub(crate) mount: OwnedFd,
+    /// The new layer.
+    layer: ActiveSnapshot,
+    below: Chain,
+}
+
+impl WritableRoot {
+    /// Keeps the new layer, and returns the chain with it on top.
+    pub(crate) fn commit(self, created: Timestamp) -> Result<Chain, RootError> {
+        let Self {
+            mount,
+            layer,
+            below,
+        } = self;
+        // The kernel writes to the layer until the last handle of the mount is gone.
+        drop(mount);
+        let id = SnapshotId::random();
+        let parent = below.layers.last().map(|layer| layer.snapshot.clone());
+        let snapshot = layer.commit(&id, parent.as_ref())?.id;
+        Ok(below.with(ChainLayer {
+            snapshot,
+            origin: Origin::Step { created },
+        }))
+    }
+
+    /// The mounted root for file work.
+    pub(crate) fn dir(&self, engine: &Engine) -> Result<Dir, RootError> {
+        let mount = self.mount.try_clone().map_err(RootError::Handle)?;
+        Ok(engine.machine.tree(Dir::from_fd(mount)))
+    }
+}
+
+impl Engine {
+    /// The directories of a chain's layers, the topmost first, as overlayfs wants them.
+    fn lowers(&self, chain: &Chain) -> Result<Vec<PathBuf>, RootError> {
+        let paths = chain
+            .layers
+            .iter()
+            .rev()
+            .map(|layer| self.layer_path(&layer.snapshot));
+        paths.collect()
+    }
+
+    fn layer_path(&self, snapshot: &SnapshotId) -> Result<PathBuf, RootError> {
+        let found = self.store.snapshot(snapshot)?;
+        let found = found.ok_or_else(|| RootError::LayerGone(snapshot.clone()))?;
+        Ok(found.path)
+    }
+
+    /// One layer's own directory, as it is in the store.
+    pub(crate) fn layer_dir(&self, snapshot: &SnapshotId) -> Result<Dir, RootError> {
+        Ok(self.machine.tree(Dir::open(self.layer_path(snapshot)?)?))
+    }
+
+    /// Mounts a chain with a new, empty layer on top.
+    pub(crate) fn writable_root(&self, below: &Chain) -> Result<WritableRoot, RootError> {
+        let layer = self.store.begin_snapshot()?;
+        let mut lowers = self.lowers(below)?;
+        match lowers.first() {
+            // The new layer stands for the root directory, so it takes the attributes that the
+            // root has below it.
+            Some(top) => copy_root_attributes(&Dir::open(top)?, &Dir::open(layer.upper())?)?,
+            None => lowers.push(self.empty_dir()?),
+        }
+        let overlay = Overlay {
+            lowers,
+            upper: Some(Upper {
+                upper: layer.upper().to_owned(),
+                work: layer.work().to_owned(),
+                durability: Durability::Volatile,
+            }),
+            userxattr: self.machine.grade.uses_user_xattrs(),
+        };
+        let mount = overlay.mount_detached()?;
+        Ok(WritableRoot {
+            mount,
+            layer,
+            below: below.clone(),
+        })
+    }
+
+    /// Mounts a chain to be read.
+    pub(crate) fn readable_root(&self, chain: &Chain) -> Result<OwnedFd, RootError> {
+        let mut lowers = self.lowers(chain)?;
+        if lowers.is_empty() {
+            lowers.push(self.empty_dir()?);
+        }
+        if let [only] = lowers.as_slice() {
+            return bind(only, Recursion::This).map_err(RootError::Handle);
+        }
+        let userxattr = self.machine.grade.uses_user_xattrs();
+        Ok(Overlay {
+            lowers,
+            upper: None,
+            userxattr,
+        }
+        .mount_detached()?)
+    }
+
+    /// A directory that is always empty: the lowest layer of `scratch`, since overlayfs needs one.
+    fn empty_dir(&self) -> Result<PathBuf, RootError> {
+        let path = self.store.root().join("empty");
+        kiln_sys::files::create_dir_all(&path, 0o755)?;
+        Ok(path)
+    }
+}
+
+fn copy_root_attributes(from: &Dir, to: &Dir) -> Result<(), RootError> {
+    let root = from.metadata(Dir::ITSELF)?;
+    to.set_owner(
+        Dir::ITSELF,
+        Owner {
+            uid: root.uid,
+            gid: root.gid,
+        },
+    )?;
+    to.set_mode(Dir::ITSELF, root.mode)?;
+    Ok(())
+}

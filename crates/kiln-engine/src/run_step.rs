@@ -1,0 +1,151 @@
+//! `RUN`: a process in a root.
+
+use kiln_base::CancelToken;
+use kiln_base::events::StepNumber;
+use kiln_exec::{
+    DEFAULT_HOSTNAME, MountKind, Network, Stdio, StepMount, StepSpec, hosts_file, resolv_conf,
+};
+use kiln_graph::RunOp;
+use kiln_sys::fs::Dir;
+
+use crate::Engine;
+use crate::chain::Chain;
+use crate::error::StepError;
+use crate::reporter::Reporter;
+use crate::request::{BuildRequest, Trust};
+use crate::trust;
+
+/// The largest certificate bundle of an image that is read, in bytes; Debian's has 220 kB.
+const MAX_BUNDLE: u64 = 16 << 20;
+
+/// Runs the process on top of `below`, and returns the chain with its changes on top.
+pub(crate) fn run(
+    engine: &Engine,
+    request: &BuildRequest,
+    op: &RunOp,
+    below: &Chain,
+    (reporter, number): (&Reporter<'_>, StepNumber),
+    cancel: &CancelToken,
+) -> Result<Chain, StepError> {
+    let root = engine.writable_root(below)?;
+    let dir = root.dir(engine)?;
+    let network = network(op.network, request.network);
+    let mut env = op.env.clone();
+    env.extend_from_slice(&op.uncached_env);
+    let mut mounts = name_resolution(engine, network, &request.extra_hosts);
+    mounts.extend(op.files.iter().map(|file| StepMount {
+        target: file.path.clone(),
+        kind: MountKind::File {
+            content: file.content.clone(),
+            mode: file.mode,
+        },
+    }));
+    mounts.extend(trusted(&dir, &request.trust, &mut env)?);
+    let user = user(&dir, &op.user)?;
+    drop(dir);
+    let spec = StepSpec {
+        root: std::os::fd::AsFd::as_fd(&root.mount),
+        grade: engine.machine.grade,
+        argv: op.argv.clone(),
+        env,
+        cwd: op.cwd.clone(),
+        user,
+        hostname: DEFAULT_HOSTNAME.to_owned(),
+        network,
+        mounts,
+        stdio: Stdio::Captured,
+    };
+    let mut output = |stream, bytes: &[u8]| reporter.output(number, stream, bytes);
+    let status = kiln_exec::run(&spec, &mut output, cancel)?;
+    cancel.check()?;
+    if !status.is_success() {
+        return Err(StepError::Process {
+            command: op.argv.clone(),
+            status,
+        });
+    }
+    drop(spec);
+    Ok(root.commit(engine.now())?)
+}
+
+/// The network of one step.
+pub(crate) fn network(step: kiln_graph::Network, default: kiln_graph::Network) -> Network {
+    match (step, default) {
+        (kiln_graph::Network::None, _)
+        | (kiln_graph::Network::Default, kiln_graph::Network::None) => Network::None,
+        (kiln_graph::Network::Host | kiln_graph::Network::Default, _) => Network::Host,
+    }
+}
+
+/// `/etc/hosts` and `/etc/resolv.conf`.
+pub(crate) fn name_resolution<'a>(
+    engine: &Engine,
+    network: Network,
+    extra_hosts: &[(String, String)],
+) -> Vec<StepMount<'a>> {
+    let file = |target: &str, content: String| StepMount {
+        target: target.to_owned(),
+        kind: MountKind::File {
+            content: content.into_bytes(),
+            mode: 0o644,
+        },
+    };
+    vec![
+        file("/etc/hosts", hosts_file(DEFAULT_HOSTNAME, extra_hosts)),
+        file(
+            "/etc/resolv.conf",
+            resolv_conf(&engine.settings.resolv_conf, network),
+        ),
+    ]
+}
+
+/// The bundle of authorities, and in `env` the variables that name it.
+pub(crate) fn trusted<'a>(
+    root: &Dir,
+    trust: &Trust,
+    env: &mut Vec<(String, String)>,
+) -> Result<Option<StepMount<'a>>, StepError> {
+    let Trust::Extra(extra) = trust else {
+        return Ok(None);
+    };
+    let image = image_bundle(root)?;
+    env.extend(trust::variables(env));
+    Ok(Some(StepMount {
+        target: trust::BUNDLE_PATH.to_owned(),
+        kind: MountKind::File {
+            content: trust::bundle(&image, extra),
+            mode: 0o644,
+        },
+    }))
+}
+
+fn image_bundle(root: &Dir) -> Result<Vec<u8>, StepError> {
+    for path in trust::IMAGE_BUNDLES {
+        match root.open_file_in_root(path) {
+            Ok(file) => {
+                let mut bundle = Vec::new();
+                std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_BUNDLE), &mut bundle)
+                    .map_err(|cause| StepError::ReadBundle {
+                        path: path.to_owned(),
+                        cause,
+                    })?;
+                return Ok(bundle);
+            }
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// A user as the kernel knows it, looked up in a root; no name means root.
+pub(crate) fn user(root: &Dir, name: &str) -> Result<kiln_exec::User, kiln_tree::users::UserError> {
+    let name = if name.is_empty() { "0" } else { name };
+    let user = kiln_tree::users::resolve_user(root, name)?;
+    Ok(kiln_exec::User {
+        uid: user.uid,
+        gid: user.gid,
+        groups: user.groups,
+        home: user.home,
+    })
+}

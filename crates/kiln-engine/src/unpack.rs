@@ -1,0 +1,146 @@
+//! Layers of existing images as snapshots: each is unpacked once, side by side, and completed from
+//! the layers below it.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kiln_base::CancelToken;
+use kiln_base::events::StepNumber;
+use kiln_layer::{BlobFormat, UnpackOptions, UnpackReport, resolve_against, unpack};
+use kiln_oci::MediaType;
+use kiln_store::ActiveSnapshot;
+use kiln_sys::fs::Dir;
+
+use crate::Engine;
+use crate::chain::{Chain, ChainLayer, ImageLayer, Origin};
+use crate::error::RootError;
+use crate::reporter::Reporter;
+
+/// A layer that was unpacked but is not yet completed and kept.
+struct Unpacked {
+    snapshot: ActiveSnapshot,
+    report: UnpackReport,
+}
+
+impl Engine {
+    /// Whether all layers of the chain are snapshots already.
+    pub(crate) fn is_unpacked(&self, chain: &Chain) -> Result<bool, RootError> {
+        for layer in &chain.layers {
+            if self.store.snapshot(&layer.snapshot)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes snapshots of those layers of an image that are not there yet. Their blobs are.
+    pub(crate) fn unpack_chain(
+        &self,
+        chain: &Chain,
+        (reporter, number): (&Reporter<'_>, StepNumber),
+        cancel: &CancelToken,
+    ) -> Result<(), RootError> {
+        let Some(bottom) = chain.layers.first() else {
+            return Ok(());
+        };
+        // One lock for all images on this bottom layer, not one for each layer: two processes that
+        // each held some of the other's layers would wait for ever.
+        let _lock = self.store.lock_snapshot(&bottom.snapshot, cancel)?;
+        let slots: Vec<Mutex<Option<Unpacked>>> =
+            chain.layers.iter().map(|_| Mutex::default()).collect();
+        let next = AtomicUsize::new(0);
+        let threads = self.settings.jobs.get().min(chain.layers.len());
+        let work = || -> Result<(), RootError> {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(layer) = chain.layers.get(index) else {
+                    return Ok(());
+                };
+                let unpacked = self.unpack_layer(layer, (reporter, number), cancel)?;
+                *slots[index].lock().unwrap_or_else(PoisonError::into_inner) = unpacked;
+            }
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            threads
+                .into_iter()
+                .try_for_each(|thread| match thread.join() {
+                    Ok(result) => result,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                })
+        })?;
+        for (index, slot) in slots.into_iter().enumerate() {
+            if let Some(unpacked) = slot.into_inner().unwrap_or_else(PoisonError::into_inner) {
+                self.complete(chain, index, unpacked)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Unpacks one layer, unless that has been done.
+    fn unpack_layer(
+        &self,
+        layer: &ChainLayer,
+        (reporter, number): (&Reporter<'_>, StepNumber),
+        cancel: &CancelToken,
+    ) -> Result<Option<Unpacked>, RootError> {
+        let Origin::Image(image) = &layer.origin else {
+            return Ok(None);
+        };
+        if self.store.snapshot(&layer.snapshot)?.is_some() {
+            return Ok(None);
+        }
+        let item = format!("unpacking {}", short(image));
+        reporter.progress(number, &item, 0, Some(image.blob.size));
+        let digest = &image.blob.digest;
+        let blob = self.store.open_blob(digest)?;
+        let blob = blob.ok_or_else(|| RootError::BlobGone(digest.clone()))?;
+        let snapshot = self.store.begin_snapshot()?;
+        let into = self.machine.tree(Dir::open(snapshot.upper())?);
+        let options = UnpackOptions {
+            format: match image.blob.media_type {
+                MediaType::Layer(layer) => BlobFormat::Is(layer.compression),
+                _ => BlobFormat::Detect,
+            },
+            xattrs: self.machine.overlay_xattrs(),
+            expected: None,
+            diff_id: Some(image.diff_id.clone()),
+        };
+        let report = unpack(blob, &into, &options, cancel).map_err(|source| RootError::Unpack {
+            layer: digest.clone(),
+            source,
+        })?;
+        reporter.progress(number, &item, image.blob.size, Some(image.blob.size));
+        Ok(Some(Unpacked { snapshot, report }))
+    }
+
+    /// Takes from the layers below what an unpacked layer leaves to them, and keeps it.
+    fn complete(&self, chain: &Chain, index: usize, unpacked: Unpacked) -> Result<(), RootError> {
+        let layer = &chain.layers[index];
+        let into = self.machine.tree(Dir::open(unpacked.snapshot.upper())?);
+        let lowers: Result<Vec<_>, _> = chain.layers[..index]
+            .iter()
+            .rev()
+            .map(|layer| self.layer_dir(&layer.snapshot))
+            .collect();
+        resolve_against(
+            &unpacked.report,
+            &into,
+            &lowers?,
+            self.machine.overlay_xattrs(),
+        )
+        .map_err(|source| RootError::Unpack {
+            layer: unpacked.report.diff_id.clone(),
+            source,
+        })?;
+        let parent = chain.layers[..index].last().map(|layer| &layer.snapshot);
+        unpacked.snapshot.commit(&layer.snapshot, parent)?;
+        Ok(())
+    }
+}
+
+fn short(image: &ImageLayer) -> &str {
+    let hex = image.blob.digest.hex();
+    hex.get(..12).unwrap_or(hex)
+}
