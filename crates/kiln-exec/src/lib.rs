@@ -15,15 +15,20 @@
 
 pub mod capabilities;
 mod error;
+mod helper;
 mod network;
 mod run;
 pub mod seccomp;
 mod spec;
 pub mod stubs;
+mod terminal;
+mod wire;
 
 pub use error::{ExecError, Stage};
+pub use helper::helper_main;
 pub use network::{hosts_file, resolv_conf};
-pub use run::{Control, ExitStatus, helper_main, run};
+pub use run::{ExitStatus, run, run_controlled};
 pub use spec::{
     Access, DEFAULT_HOSTNAME, DEFAULT_PATH, MountKind, Network, Stdio, StepMount, StepSpec, User,
 };
+pub use terminal::Control;

@@ -1,10 +1,28 @@
-//! Running a step.
-use std::process::ExitCode;
+//! Running a program to its end, seen from kiln.
+
+mod streams;
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use kiln_base::CancelToken;
 use kiln_base::events::Stream;
+use kiln_sys::idmap::IdMap;
+use kiln_sys::mount::{Attributes, Recursion, bind_fd, set_attributes};
+use kiln_sys::namespace::Grade;
+use kiln_sys::process::spawn;
+use kiln_sys::signal::Signal;
+use rustix::fs::{FileType, MemfdFlags, fstat, memfd_create};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use crate::{ExecError, StepSpec};
+use crate::spec::Access;
+use crate::stubs::{Kind, StubError, Stubs};
+use crate::wire::{Report, WireMount, WireMountKind, WireStep, WireStreams};
+use crate::{Control, ExecError, MountKind, Network, Stdio, StepMount, StepSpec};
+use streams::Streams;
 
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +48,8 @@ impl ExitStatus {
     }
 }
 
-impl std::fmt::Display for ExitStatus {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Code(code) => write!(f, "exit code {code}"),
             Self::Signal(signal) => write!(f, "killed by {}", kiln_sys::signal::name(*signal)),
@@ -39,22 +57,281 @@ impl std::fmt::Display for ExitStatus {
     }
 }
 
-/// Sends signals to a running program; clones speak to the same one.
-#[derive(Debug, Clone, Default)]
-pub struct Control {}
-
-/// Runs a program to its end.
+/// Runs a program to its end. `output` gets what it writes, as it comes; with [`Stdio::Terminal`] all
+/// of it is [`Stream::Stdout`].
+///
+/// When this returns, however it returns, all processes that the program started are dead, nothing
+/// is mounted any more, and the mount points that the root lacked are gone again. Needs the
+/// namespaces of [`kiln_sys::namespace::enter`], and a binary that calls [`crate::helper_main`].
+///
+/// # Errors
+///
+/// [`ExecError::Cancelled`] when `cancel` was used; otherwise what kept the program from running.
 pub fn run(
     spec: &StepSpec<'_>,
     output: &mut dyn FnMut(Stream, &[u8]),
     cancel: &CancelToken,
 ) -> Result<ExitStatus, ExecError> {
-    let _ = (spec, output, cancel);
-    unimplemented!()
+    run_controlled(spec, output, cancel, &Control::new())
 }
 
-/// What the binary does when it is started as `kiln __step <fd>`.
-pub fn helper_main(argument: &std::ffi::OsStr) -> ExitCode {
-    let _ = argument;
-    unimplemented!()
+/// [`run`] for a program that gets signals meanwhile.
+pub fn run_controlled(
+    spec: &StepSpec<'_>,
+    output: &mut dyn FnMut(Stream, &[u8]),
+    cancel: &CancelToken,
+    control: &Control,
+) -> Result<ExitStatus, ExecError> {
+    cancel.check().map_err(|_| ExecError::Cancelled)?;
+    if spec.argv.is_empty() {
+        return Err(ExecError::NoCommand);
+    }
+    check_ids(spec)?;
+    let stubs = Stubs::create(spec.root, &mount_points(spec)?).map_err(stub_error)?;
+    let result = execute(spec, output, cancel, control);
+    let cleaned = stubs.remove().map_err(stub_error);
+    if cancel.is_cancelled() {
+        return Err(ExecError::Cancelled);
+    }
+    let status = result?;
+    cleaned?;
+    Ok(status)
+}
+
+fn stub_error(error: StubError) -> ExecError {
+    ExecError::Mount {
+        target: error.target,
+        cause: error.cause,
+    }
+}
+
+fn helper_error<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> ExecError {
+    move |cause| ExecError::Helper {
+        action,
+        cause: cause.into(),
+    }
+}
+
+/// Refuses a user whom the user namespace does not have, before anything is started.
+fn check_ids(spec: &StepSpec<'_>) -> Result<(), ExecError> {
+    if spec.grade == Grade::Root {
+        return Ok(());
+    }
+    let failed = helper_error("read the ids for");
+    let users = IdMap::current_users().map_err(failed)?;
+    let groups = IdMap::current_groups().map_err(helper_error("read the ids for"))?;
+    let refused = |kind, id| ExecError::IdNotMapped {
+        kind,
+        id,
+        grade: spec.grade,
+    };
+    if !users.is_mapped(spec.user.uid) {
+        return Err(refused("user", spec.user.uid));
+    }
+    // With a single id groups can't be changed at all, and root needs none.
+    let supplementary = match spec.grade {
+        Grade::RootlessSingle => &[],
+        _ => spec.user.groups.as_slice(),
+    };
+    let mut wanted = std::iter::once(&spec.user.gid).chain(supplementary);
+    match wanted.find(|gid| !groups.is_mapped(**gid)) {
+        Some(gid) => Err(refused("group", *gid)),
+        None => Ok(()),
+    }
+}
+
+/// Where something will be mounted in the root itself, and what has to be there for it.
+fn mount_points<'s>(spec: &'s StepSpec<'_>) -> Result<Vec<(&'s str, Kind)>, ExecError> {
+    let mut points = vec![
+        ("/proc", Kind::Directory),
+        ("/sys", Kind::Directory),
+        ("/dev", Kind::Directory),
+    ];
+    for mount in &spec.mounts {
+        let target = mount.target.as_str();
+        let kind = kind_of(mount)?;
+        let inside = |(other, _): &(&str, Kind)| {
+            Path::new(target) != Path::new(other) && Path::new(target).starts_with(other)
+        };
+        // The helper makes what is missing inside another mount.
+        if !points.iter().any(inside) {
+            points.push((target, kind));
+        }
+    }
+    Ok(points)
+}
+
+fn kind_of(mount: &StepMount<'_>) -> Result<Kind, ExecError> {
+    match &mount.kind {
+        MountKind::Tmpfs { .. } => Ok(Kind::Directory),
+        MountKind::File { .. } => Ok(Kind::File),
+        MountKind::Bind { source, .. } => {
+            let stat = fstat(source).map_err(|errno| ExecError::Mount {
+                target: mount.target.clone(),
+                cause: errno.into(),
+            })?;
+            Ok(match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => Kind::Directory,
+                _ => Kind::File,
+            })
+        }
+    }
+}
+
+fn execute(
+    spec: &StepSpec<'_>,
+    output: &mut dyn FnMut(Stream, &[u8]),
+    cancel: &CancelToken,
+    control: &Control,
+) -> Result<ExitStatus, ExecError> {
+    let (ours, theirs) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .map_err(helper_error("make a socket for"))?;
+    let (mut streams, program_streams) =
+        Streams::open(spec.stdio).map_err(helper_error("make pipes for"))?;
+    let packed = Packed::new(spec, &theirs)?;
+    let step = packed
+        .to_memory()
+        .map_err(helper_error("describe the step to"))?;
+    let number = step.as_raw_fd().to_string();
+    let arguments = ["kiln", "__step", &number].map(OsStr::new);
+    let mut inherited = vec![step.as_fd(), theirs.as_fd(), spec.root];
+    inherited.extend(packed.descriptors.iter().map(AsFd::as_fd));
+    let helper = spawn(
+        Path::new("/proc/self/exe"),
+        &arguments,
+        program_streams.as_stdio(),
+        &inherited,
+    )
+    .map_err(helper_error("start"))?;
+    // The helper and the program have these now; we would never see their end otherwise.
+    drop((theirs, program_streams, packed, step));
+
+    control.started(ours.try_clone().map_err(helper_error("talk to"))?);
+    let killer = control.clone();
+    let guard = cancel.on_cancel(move || killer.signal(Signal::KILL));
+    let reported = streams.pump(&ours, output, control);
+    // In case that we failed: the helper takes this as our end and kills the program.
+    drop(guard);
+    control.ended();
+    drop(ours);
+    let ended = helper.wait().map_err(helper_error("wait for"))?;
+    match reported? {
+        Some(Report::Exited(code)) => Ok(ExitStatus::Code(code)),
+        Some(Report::Signaled(signal)) => Ok(ExitStatus::Signal(signal)),
+        Some(Report::Failed(failure)) => Err(failure.into()),
+        Some(Report::Terminal) | None => Err(ExecError::HelperDied(format!("{ended:?}"))),
+    }
+}
+
+/// A step in the form that the helper reads, with the descriptors that go with it.
+struct Packed {
+    wire: WireStep,
+    descriptors: Vec<OwnedFd>,
+}
+
+impl Packed {
+    fn new(spec: &StepSpec<'_>, control: &OwnedFd) -> Result<Self, ExecError> {
+        let mut descriptors = Vec::new();
+        let mounts = spec.mounts.iter().map(|mount| {
+            let kind = pack_mount(mount, &mut descriptors);
+            kind.map_err(|cause| ExecError::Mount {
+                target: mount.target.clone(),
+                cause,
+            })
+            .map(|kind| WireMount {
+                target: mount.target.clone(),
+                kind,
+            })
+        });
+        let mounts = mounts.collect::<Result<_, _>>()?;
+        let wire = WireStep {
+            control: control.as_raw_fd(),
+            root: spec.root.as_raw_fd(),
+            grade: spec.grade.into(),
+            argv: spec.argv.clone(),
+            env: environment(spec),
+            cwd: spec.cwd.clone(),
+            uid: spec.user.uid,
+            gid: spec.user.gid,
+            groups: spec.user.groups.clone(),
+            hostname: spec.hostname.clone(),
+            own_network: spec.network == Network::None,
+            streams: match spec.stdio {
+                Stdio::Captured => WireStreams::Pipes,
+                Stdio::Inherited => WireStreams::Inherited,
+                Stdio::Terminal => WireStreams::Terminal,
+            },
+            mounts,
+        };
+        Ok(Self { wire, descriptors })
+    }
+
+    fn to_memory(&self) -> io::Result<OwnedFd> {
+        memory_file("kiln-step", &serde_json::to_vec(&self.wire)?)
+    }
+}
+
+fn memory_file(name: &str, content: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = std::fs::File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
+    file.write_all(content)?;
+    Ok(file.into())
+}
+
+fn pack_mount(mount: &StepMount<'_>, descriptors: &mut Vec<OwnedFd>) -> io::Result<WireMountKind> {
+    match &mount.kind {
+        MountKind::Tmpfs { size, mode } => Ok(WireMountKind::Tmpfs {
+            size: *size,
+            mode: *mode,
+        }),
+        MountKind::File { content, mode } => {
+            let content = memory_file("kiln-file", content)?;
+            let number = content.as_raw_fd();
+            descriptors.push(content);
+            Ok(WireMountKind::File {
+                content: number,
+                mode: *mode,
+            })
+        }
+        MountKind::Bind { source, access } => {
+            let directory = FileType::from_raw_mode(fstat(source)?.st_mode) == FileType::Directory;
+            let mount = bind_source(*source, *access)?;
+            let number = mount.as_raw_fd();
+            descriptors.push(mount);
+            Ok(WireMountKind::Attach {
+                mount: number,
+                directory,
+            })
+        }
+    }
+}
+
+fn bind_source(source: BorrowedFd<'_>, access: Access) -> io::Result<OwnedFd> {
+    let mount = bind_fd(source, Recursion::Below)?;
+    if access == Access::ReadOnly {
+        let read_only = Attributes::MOUNT_ATTR_RDONLY;
+        set_attributes(mount.as_fd(), read_only, Recursion::Below)?;
+    }
+    Ok(mount)
+}
+
+fn environment(spec: &StepSpec<'_>) -> Vec<String> {
+    let has_home = spec
+        .env
+        .iter()
+        .any(|(name, value)| name == "HOME" && !value.is_empty());
+    let mut variables: Vec<String> = spec
+        .env
+        .iter()
+        .filter(|(name, _)| has_home || name != "HOME")
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    if !has_home {
+        variables.push(format!("HOME={}", spec.user.home));
+    }
+    variables
 }

@@ -13,7 +13,7 @@ mod filesystem;
 mod overlay;
 
 pub use bind::{
-    Recursion, attach, bind, bind_fd, create_in_root, make_private, open_in_root, pivot_into,
+    Recursion, attach, attach_on_root, bind, bind_fd, create_in_root, make_private, open_in_root, pivot_into,
     set_attributes,
 };
 pub use filesystem::{Filesystem, mount_filesystem};

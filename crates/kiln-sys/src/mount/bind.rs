@@ -4,7 +4,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, mkdirat, openat, openat2, statx,
+};
 use rustix::io::Errno;
 use rustix::mount::{
     MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -64,6 +66,13 @@ pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
     Ok(move_mount(mount, "", target, "", flags)?)
 }
 
+/// Attaches a mount on top of `/` of this mount namespace. Processes, this one too, go on seeing what
+/// is below it; only descriptors lead to the mount, until somebody pivots into it.
+pub fn attach_on_root(mount: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    Ok(move_mount(mount, "", CWD, "/", flags)?)
+}
+
 /// Stops mount events from travelling into or out of this mount namespace.
 pub fn make_private() -> io::Result<()> {
     let flags = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
@@ -102,13 +111,28 @@ pub fn create_in_root(parent: BorrowedFd<'_>, name: &Path, directory: bool) -> i
     Ok(openat(parent, name, flags, Mode::empty())?)
 }
 
-/// Makes an attached mount the root of this process's mount namespace and drops the old root.
+/// Makes an attached mount the root of this process's mount namespace and drops the old root with all
+/// that is mounted on it.
 ///
 /// The process has to be alone in its mount namespace; its working directory becomes the new `/`.
 pub fn pivot_into(root: &impl AsFd) -> io::Result<()> {
     fchdir(root)?;
     // The old root is stacked onto the new one and taken off again: no directory is needed for it.
     pivot_root(".", ".")?;
-    unmount(".", UnmountFlags::DETACH)?;
-    Ok(chdir("/")?)
+    for _ in 0..MAX_STACKED {
+        // This takes off the topmost mount, which may be one that was stacked on the old root.
+        unmount(".", UnmountFlags::DETACH)?;
+        // `..` of the root leads to what is stacked on it, `/` alone does not.
+        if mount_id("/..")? == mount_id("/")? {
+            return Ok(chdir("/")?);
+        }
+    }
+    Err(Errno::BUSY.into())
+}
+
+/// More mounts than this on one root are a mistake.
+const MAX_STACKED: usize = 16;
+
+fn mount_id(path: &str) -> Result<u64, Errno> {
+    Ok(statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID)?.stx_mnt_id)
 }

@@ -15,7 +15,7 @@ use super::{EnterError, Grade, GradeWish, forbidden, system};
 use crate::cgroup::{self, Layout};
 use crate::host;
 use crate::mount::{
-    Durability, Filesystem, Overlay, Upper, attach, mount_filesystem, open_in_root,
+    Durability, Filesystem, Overlay, Upper, attach_on_root, mount_filesystem,
 };
 use crate::sandbox::{Forked, Namespaces, exit_now, fork, thread_count, unshare};
 
@@ -223,8 +223,7 @@ fn try_overlay(grade: Grade) -> Result<(), String> {
     };
     // Attached over `/`: the mount namespace is this child's own, and only descriptors are used.
     let memory = mount_filesystem(tmpfs, MountAttrFlags::empty()).map_err(text)?;
-    let root = open_in_root(rustix::fs::CWD, Path::new("/")).map_err(text)?;
-    attach(memory.as_fd(), root.as_fd()).map_err(text)?;
+    attach_on_root(memory.as_fd()).map_err(text)?;
     for name in ["lower", "upper", "work"] {
         mkdirat(&memory, name, Mode::RWXU).map_err(|errno| errno.to_string())?;
     }

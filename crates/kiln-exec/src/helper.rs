@@ -1,0 +1,193 @@
+//! The helper process: makes the namespaces, forks the program's process, and watches it.
+//!
+//! Two processes, because the program has to be pid 1 of its namespace, as under runc, and something
+//! outside has to outlive it to report how it ended, and to kill it when kiln dies. The kernel's own
+//! "die with your parent" is set as well, but is taken back by any set-user-id program.
+
+mod filesystems;
+mod inside;
+
+use std::ffi::OsStr;
+use std::io::{self, Read, Seek};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitCode;
+
+use kiln_sys::process::{adopt, close_others_on_exec};
+use kiln_sys::sandbox::{Forked, Namespaces, exit_now, fork, unshare};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, setsid, waitid,
+};
+
+use crate::Stage;
+use crate::wire::{
+    Failure, Report, WireMountKind, WireStep, errno_of, receive_signal, send_report,
+};
+use filesystems::ControlGroups;
+
+/// What the binary does when it is started as `kiln __step <descriptor>`. To be called first in
+/// `main`, before anything opens a descriptor or starts a thread.
+///
+/// Returns only in the watching process, when the program has ended.
+pub fn helper_main(descriptor: &OsStr) -> ExitCode {
+    // Without a specification there is no socket to complain on; kiln sees that we are gone.
+    let Ok(step) = Step::adopt(descriptor) else {
+        return ExitCode::FAILURE;
+    };
+    match step.start_and_watch() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((stage, cause)) => {
+            let errno = errno_of(&cause);
+            step.report(&Report::Failed(Failure::Setup { stage, errno }));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A stage that failed, and why.
+type StageError = (Stage, io::Error);
+
+/// Names the stage in which an error happened.
+fn at<E: Into<io::Error>>(stage: Stage) -> impl FnOnce(E) -> StageError {
+    move |cause| (stage, cause.into())
+}
+
+/// The specification with its descriptors in hand.
+struct Step {
+    wire: WireStep,
+    control: OwnedFd,
+    root: OwnedFd,
+    mounts: Vec<Mount>,
+    control_groups: ControlGroups,
+}
+
+struct Mount {
+    target: String,
+    kind: MountKind,
+}
+
+enum MountKind {
+    Attach { mount: OwnedFd, directory: bool },
+    Tmpfs { size: Option<u64>, mode: u32 },
+    File { content: OwnedFd, mode: u32 },
+}
+
+impl Step {
+    fn adopt(descriptor: &OsStr) -> io::Result<Self> {
+        let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
+        let number = descriptor.to_str().and_then(|text| text.parse().ok());
+        let mut file = std::fs::File::from(adopt(number.ok_or_else(invalid)?)?);
+        file.rewind()?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        let mut wire: WireStep = serde_json::from_slice(&text)?;
+        let mounts = std::mem::take(&mut wire.mounts).into_iter().map(|mount| {
+            let kind = match mount.kind {
+                WireMountKind::Attach { mount, directory } => MountKind::Attach {
+                    mount: adopt(mount)?,
+                    directory,
+                },
+                WireMountKind::Tmpfs { size, mode } => MountKind::Tmpfs { size, mode },
+                WireMountKind::File { content, mode } => MountKind::File {
+                    content: adopt(content)?,
+                    mode,
+                },
+            };
+            Ok(Mount {
+                target: mount.target,
+                kind,
+            })
+        });
+        let mounts = mounts.collect::<io::Result<_>>()?;
+        close_others_on_exec()?;
+        Ok(Self {
+            control: adopt(wire.control)?,
+            root: adopt(wire.root)?,
+            mounts,
+            control_groups: ControlGroups::of_host(),
+            wire,
+        })
+    }
+
+    fn report(&self, report: &Report) {
+        // If kiln is gone there is nobody to tell.
+        let _ = send_report(self.control.as_fd(), report, None);
+    }
+
+    fn start_and_watch(&self) -> Result<(), StageError> {
+        // Keys typed at kiln's terminal are for kiln, which passes on what it wants to.
+        setsid().map_err(at(Stage::Namespaces))?;
+        let mut namespaces = Namespaces::NEWNS
+            | Namespaces::NEWPID
+            | Namespaces::NEWIPC
+            | Namespaces::NEWUTS
+            | Namespaces::NEWCGROUP;
+        if self.wire.own_network {
+            namespaces |= Namespaces::NEWNET;
+        }
+        unshare(namespaces).map_err(at(Stage::Namespaces))?;
+        match fork().map_err(at(Stage::Fork))? {
+            Forked::Child => {
+                let failure = self.become_program();
+                self.report(&Report::Failed(failure));
+                exit_now(1)
+            }
+            Forked::Parent(program) => self.watch(program).map_err(at(Stage::Fork)),
+        }
+    }
+
+    /// Waits for the program, passing on signals; kills it when kiln is gone.
+    fn watch(&self, program: Pid) -> io::Result<()> {
+        let pidfd = pidfd_open(program, PidfdFlags::empty())?;
+        release_streams()?;
+        loop {
+            let (asked, ended) = self.wait(pidfd.as_fd())?;
+            if ended {
+                break;
+            }
+            if asked {
+                let signal = match receive_signal(&self.control)? {
+                    Some(number) => Signal::from_named_raw(number.into()),
+                    None => Some(Signal::KILL),
+                };
+                if let Some(signal) = signal {
+                    // It may have ended just now; the next round tells.
+                    let _ = pidfd_send_signal(&pidfd, signal);
+                    if signal == Signal::KILL {
+                        break;
+                    }
+                }
+            }
+        }
+        let options = WaitIdOptions::EXITED;
+        let status = rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(pidfd.as_fd()), options))?;
+        let report = status.map_or(Report::Signaled(0), |status| {
+            status.exit_status().map_or_else(
+                || Report::Signaled(status.terminating_signal().unwrap_or(0)),
+                Report::Exited,
+            )
+        });
+        self.report(&report);
+        Ok(())
+    }
+
+    fn wait(&self, pidfd: BorrowedFd<'_>) -> io::Result<(bool, bool)> {
+        let mut polled = [
+            PollFd::new(&self.control, PollFlags::IN),
+            PollFd::from_borrowed_fd(pidfd, PollFlags::IN),
+        ];
+        rustix::io::retry_on_intr(|| poll(&mut polled, None))?;
+        let [asked, ended] = polled.map(|one| !one.revents().is_empty());
+        Ok((asked, ended))
+    }
+}
+
+/// Lets go of the program's streams, so that their readers see its end.
+fn release_streams() -> io::Result<()> {
+    let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    Ok(())
+}

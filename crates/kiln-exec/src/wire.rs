@@ -1,0 +1,209 @@
+//! What `run` and its helper say to each other.
+//!
+//! The step goes to the helper as JSON in a memory file; descriptors are named by number. Over a
+//! sequenced socket the helper sends [`Report`]s and kiln sends single bytes, each a signal's number
+//! for the program. The end of the stream tells either side that the other one is gone. Both ends are
+//! the same binary, so there is no version.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+
+use kiln_sys::namespace::Grade;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recv, recvmsg, send, sendmsg,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{ExecError, Stage};
+
+/// A [`crate::StepSpec`] with its descriptors as numbers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct WireStep {
+    pub(crate) control: RawFd,
+    pub(crate) root: RawFd,
+    pub(crate) grade: WireGrade,
+    pub(crate) argv: Vec<String>,
+    /// `NAME=value`.
+    pub(crate) env: Vec<String>,
+    pub(crate) cwd: String,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) groups: Vec<u32>,
+    pub(crate) hostname: String,
+    pub(crate) own_network: bool,
+    pub(crate) streams: WireStreams,
+    pub(crate) mounts: Vec<WireMount>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WireGrade {
+    Root,
+    RootlessMapped,
+    RootlessSingle,
+}
+
+impl From<Grade> for WireGrade {
+    fn from(grade: Grade) -> Self {
+        match grade {
+            Grade::Root => Self::Root,
+            Grade::RootlessMapped => Self::RootlessMapped,
+            Grade::RootlessSingle => Self::RootlessSingle,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WireStreams {
+    /// Made for this program: they become its user's.
+    Pipes,
+    /// Somebody else's.
+    Inherited,
+    /// A terminal that the helper makes and sends back.
+    Terminal,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct WireMount {
+    pub(crate) target: String,
+    pub(crate) kind: WireMountKind,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WireMountKind {
+    /// A detached mount, attributes set; `directory` says what its root is.
+    Attach {
+        mount: RawFd,
+        directory: bool,
+    },
+    Tmpfs {
+        size: Option<u64>,
+        mode: u32,
+    },
+    /// A memory file with the content.
+    File {
+        content: RawFd,
+        mode: u32,
+    },
+}
+
+/// What the helper has to say.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Report {
+    Failed(Failure),
+    /// The controller end of the program's terminal comes with this message.
+    Terminal,
+    Exited(i32),
+    Signaled(i32),
+}
+
+/// An [`ExecError`] on its way from the helper; errors of the system are numbers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Failure {
+    NotFound { program: String },
+    NotExecutable { program: String, errno: i32 },
+    WorkingDirectory { path: String, errno: i32 },
+    Mount { target: String, errno: i32 },
+    Setup { stage: Stage, errno: i32 },
+}
+
+/// The number of a system error; other errors become `EIO`.
+pub(crate) fn errno_of(error: &io::Error) -> i32 {
+    const EIO: i32 = 5;
+    error.raw_os_error().unwrap_or(EIO)
+}
+
+impl From<Failure> for ExecError {
+    fn from(failure: Failure) -> Self {
+        let cause = io::Error::from_raw_os_error;
+        match failure {
+            Failure::NotFound { program } => Self::NotFound { program },
+            Failure::NotExecutable { program, errno } => Self::NotExecutable {
+                program,
+                cause: cause(errno),
+            },
+            Failure::WorkingDirectory { path, errno } => Self::WorkingDirectory {
+                path,
+                cause: cause(errno),
+            },
+            Failure::Mount { target, errno } => Self::Mount {
+                target,
+                cause: cause(errno),
+            },
+            Failure::Setup { stage, errno } => Self::Setup {
+                stage,
+                cause: cause(errno),
+            },
+        }
+    }
+}
+
+/// Reports are small: the longest part is a path of the image.
+const MAX_REPORT: usize = 64 << 10;
+
+pub(crate) fn send_report(
+    socket: BorrowedFd<'_>,
+    report: &Report,
+    descriptor: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let text = serde_json::to_vec(report)?;
+    let descriptors: Vec<_> = descriptor.into_iter().collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+    }
+    sendmsg(
+        socket,
+        &[IoSlice::new(&text)],
+        &mut ancillary,
+        SendFlags::NOSIGNAL,
+    )?;
+    Ok(())
+}
+
+/// The next report and the descriptor that came with it; `None` at the end of the stream.
+pub(crate) fn receive_report(
+    socket: BorrowedFd<'_>,
+) -> io::Result<Option<(Report, Option<OwnedFd>)>> {
+    let mut buffer = vec![0; MAX_REPORT];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let message = rustix::io::retry_on_intr(|| {
+        recvmsg(
+            socket,
+            &mut [IoSliceMut::new(&mut buffer)],
+            &mut ancillary,
+            RecvFlags::CMSG_CLOEXEC,
+        )
+    })?;
+    if message.bytes == 0 {
+        return Ok(None);
+    }
+    let descriptor = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    let report = serde_json::from_slice(&buffer[..message.bytes])?;
+    Ok(Some((report, descriptor)))
+}
+
+/// Asks the helper to send a signal to the program. A helper that is gone needs no signal.
+pub(crate) fn send_signal(socket: BorrowedFd<'_>, signal: u8) {
+    let _ = send(socket, &[signal], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+}
+
+/// The next signal that kiln asks for; `None` when kiln is gone.
+pub(crate) fn receive_signal(socket: &OwnedFd) -> io::Result<Option<u8>> {
+    let mut byte = [0_u8; 1];
+    let (_, count) = rustix::io::retry_on_intr(|| {
+        recv(socket.as_fd(), &mut byte[..], RecvFlags::empty()).map(|(_, count)| ((), count))
+    })?;
+    Ok((count == 1).then_some(byte[0]))
+}
