@@ -30,6 +30,12 @@ pub enum SelectError {
         /// As in [`SelectError::NotFound`].
         place: &'static str,
     },
+    /// With `--parents`, directories are kept as they are, so a link can't stand for one.
+    #[error("`{path}` leads through a symbolic link, which `--parents` does not follow")]
+    ThroughLink {
+        /// The path as written.
+        path: String,
+    },
     /// The source exists, but an ignore rule takes it out of the context.
     #[error("`{path}` is in the build context but excluded by its ignore file")]
     Excluded {

@@ -11,7 +11,7 @@ use kiln_sys::fs::{Dir, FileType, FsError, LastLink, Location, Metadata};
 
 use crate::error::SelectError;
 use crate::filter::Filters;
-use crate::glob::{BadPattern, Pattern};
+use crate::glob::{BadPattern, Pattern, has_wildcards};
 use crate::lexical::{components, split_pivot, split_wildcards};
 use crate::scan::{Node, NodeKind, node, scan};
 
@@ -132,6 +132,16 @@ impl CopyItem {
         }
     }
 
+    /// Whether this is a directory of which nothing was selected.
+    fn is_empty(&self) -> bool {
+        match &self.content {
+            Content::Tree { node, .. } => {
+                matches!(&node.kind, NodeKind::Dir(children) if children.is_empty())
+            }
+            Content::Inline(_) => false,
+        }
+    }
+
     /// The file, where the item is a regular one of the source: what `ADD` looks into to see
     /// whether it is an archive. Nothing for directories, other nodes and inline files.
     pub fn open_file(&self) -> Result<Option<File>, FsError> {
@@ -205,18 +215,20 @@ impl Search<'_> {
         for location in self.matches(rooted)? {
             self.take(location, include.as_ref(), items)?;
         }
-        let is_literal = !crate::glob::has_wildcards(self.written);
-        let empty = |item: &CopyItem| match &item.content {
-            Content::Tree { node, .. } => {
-                matches!(&node.kind, NodeKind::Dir(children) if children.is_empty())
-            }
-            Content::Inline(_) => false,
-        };
-        if is_literal && include.is_some() && items[before..].iter().all(empty) {
-            // Tells which of the reasons it is.
-            let path = components(self.written).join("/");
-            self.find(&components(&path), self.written)?;
-            return Err(self.missing(&components(&path)));
+        let is_literal = include.is_some() && !has_wildcards(self.written);
+        if is_literal && items[before..].iter().all(CopyItem::is_empty) {
+            return self.explain_nothing();
+        }
+        Ok(())
+    }
+
+    /// Why `--parents` of a plain path selected nothing, which is fine only for `--exclude`.
+    fn explain_nothing(&self) -> Result<(), SelectError> {
+        self.find(&components(self.written), self.written)?;
+        if self.spec.exclude.is_empty() {
+            return Err(SelectError::ThroughLink {
+                path: self.written.to_owned(),
+            });
         }
         Ok(())
     }
@@ -249,6 +261,9 @@ impl Search<'_> {
                 continue;
             }
             let location = self.root.resolve_in_root(&path, LastLink::Follow)?;
+            if location.path != path && self.is_hidden(&location.path, true) {
+                return Err(self.dangling());
+            }
             matches.push((name, location));
         }
         Ok(matches)
@@ -285,14 +300,8 @@ impl Search<'_> {
         if !is_dir || ignore.can_prune_dir(&text) {
             return true;
         }
-        deep && self
-            .scan_below(path, None)
-            .is_ok_and(|below| below.is_empty())
-    }
-
-    fn scan_below(&self, path: &Path, include: Option<&Ignore>) -> Result<Vec<Node>, SelectError> {
-        let dir = self.root.open_dir_beneath(path)?;
-        self.scan(dir, path, include)
+        let below = || self.scan(self.root.open_dir_beneath(path)?, path, None);
+        deep && below().is_ok_and(|below| below.is_empty())
     }
 
     fn scan(
@@ -323,6 +332,7 @@ impl Search<'_> {
         if let NodeKind::Dir(children) = &mut node.kind {
             *children = self.scan(open(&location)?, &location.path, include)?;
             if children.is_empty() && self.is_hidden(&location.path, true) {
+                // Ignored as a whole after all.
                 return Ok(());
             }
         } else if include.is_some() {

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 use kiln_base::CancelToken;
-use kiln_sys::fs::FileType;
+use kiln_sys::fs::{Device, FileType, NodeKind, Owner};
 use kiln_tree::{CopyError, copy, copy_item, make_dest_dir};
 
 use crate::text_tree::{CopyLine, Tree, check};
@@ -389,4 +389,40 @@ fn archives_are_the_callers_business() {
         x/y/b.tar 600 1:2 @30 archive
     "#]]
     .assert_eq(&dest.list());
+}
+
+/// What only root may do: real owners, also of links, and device nodes.
+#[test]
+fn native_owners_and_devices() {
+    let source = Tree::source("d/\nd/f text\nd/l -> f").native();
+    let dest = Tree::dest("").native();
+    let sub = source.dir.open_dir("d").unwrap();
+    let owner = |uid| Owner { uid, gid: uid + 1 };
+    let null = NodeKind::CharDevice(Device { major: 1, minor: 3 });
+    let privileged = sub
+        .set_owner("l", owner(7))
+        .and_then(|()| sub.mknod("null", null, 0o666));
+    if let Err(error) = privileged {
+        eprintln!("skipped: native_owners_and_devices: {error}");
+        return;
+    }
+    sub.set_owner("f", owner(5)).unwrap();
+    sub.set_mode("f", 0o6755).unwrap();
+    CopyLine::parse("COPY --from=0 d /kept")
+        .run(&source, &dest)
+        .unwrap();
+    CopyLine::parse("COPY --chown=3:4 d /set")
+        .run(&source, &dest)
+        .unwrap();
+    let found = |path: &str| {
+        let (dir, name) = path.split_once('/').unwrap();
+        let found = dest.dir.open_dir(dir).unwrap().metadata(name).unwrap();
+        (found.uid, found.gid, found.mode)
+    };
+    assert_eq!(found("kept/f"), (5, 6, 0o6755));
+    assert_eq!(found("kept/l"), (7, 8, 0o777));
+    assert_eq!(found("set/f"), (3, 4, 0o6755));
+    assert_eq!(found("set/l"), (3, 4, 0o777));
+    let device = dest.dir.open_dir("kept").unwrap().metadata("null").unwrap();
+    assert_eq!((device.rdev.major, device.rdev.minor), (1, 3));
 }

@@ -10,6 +10,7 @@ use kiln_sys::fs::FileTime;
 use kiln_tree::{
     ContentDigest, DigestError, DigestOptions, FileDigest, FileStamp, NoStatCache, StatCache,
 };
+use proptest::prelude::*;
 
 use crate::text_tree::{CopyLine, Tree};
 
@@ -157,6 +158,51 @@ fn a_file_that_changed_since_is_refused() {
     };
     let error = selection.digest(&options, &CancelToken::new()).unwrap_err();
     assert!(matches!(error, DigestError::Changed(path) if path == Path::new("d/a")));
+}
+
+/// A few directories with a few things of every kind in each.
+fn trees() -> impl Strategy<Value = String> {
+    let thing = (0..6u8, "[xy]{0,3}", prop::bool::ANY);
+    let things = prop::collection::vec(thing, 0..6);
+    prop::collection::btree_map("[abcd]", things, 1..4).prop_map(|dirs| {
+        let mut text = String::new();
+        let mut files = Vec::new();
+        for (dir, things) in dirs {
+            writeln!(text, "{dir}/").unwrap();
+            for (index, (kind, content, private)) in things.into_iter().enumerate() {
+                let name = format!("{dir}/{index}");
+                let mode = if private { "600" } else { "644" };
+                match (kind, files.last()) {
+                    (0, _) => writeln!(text, "{name}/\n{name}/in {mode} {content}").unwrap(),
+                    (1, _) => writeln!(text, "{name} -> {dir}").unwrap(),
+                    (2, Some(first)) => writeln!(text, "{name} = {first}").unwrap(),
+                    (3, _) => writeln!(text, "{name} |").unwrap(),
+                    _ => {
+                        writeln!(text, "{name} {mode} {content}").unwrap();
+                        files.push(name);
+                    }
+                }
+            }
+        }
+        text
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn a_copy_has_the_digest_of_its_source(text in trees()) {
+        let (source, dest) = (Tree::source(&text), Tree::dest(""));
+        let line = CopyLine::parse("COPY . /copy/");
+        line.run(&source, &dest).unwrap();
+        let again = CopyLine::parse("COPY copy /elsewhere");
+        let (one, other) = (digest(&source, &line, &NoStatCache), digest(&dest, &again, &NoStatCache));
+        prop_assert_eq!(one, other);
+        let before = dest.list();
+        line.run(&source, &dest).unwrap();
+        prop_assert_eq!(before, dest.list(), "copied twice");
+    }
 }
 
 /// Many files in flat and nested directories: more than one thread's worth.

@@ -351,3 +351,53 @@ fn named_links_are_followed_and_links_inside_are_kept() {
         "#]],
     );
 }
+
+#[test]
+fn links_do_not_lead_to_what_is_ignored() {
+    check(
+        "
+        .dockerignore secret private !private/public
+        secret text
+        private/
+        private/secret text
+        private/public text
+        link -> secret
+        dir -> private
+        ",
+        "",
+        "
+        COPY link /a
+        COPY l* /a
+        COPY dir/secret /a
+        COPY dir/public /b
+        COPY dir /c
+        ",
+        &expect![[r#"
+            COPY link /a: `link` is in the build context but excluded by its ignore file
+            COPY l* /a: `l*` is a symbolic link that leads nowhere in the build context
+            COPY dir/secret /a: `dir/secret` is in the build context but excluded by its ignore file
+            b 644 0:0 @50 text
+            c/ 755 0:0 @30
+            c/public 644 0:0 @50 text
+        "#]],
+    );
+}
+
+#[test]
+fn parents_are_no_links() {
+    check(
+        "real/\nreal/file text\ndir -> real\nlink -> real/file",
+        "",
+        "
+        COPY --parents dir/file /a/
+        COPY --parents link /b/
+        COPY --parents --exclude=real/file real/file /c/
+        ",
+        &expect![[r#"
+            COPY --parents dir/file /a/: `dir/file` leads through a symbolic link, which `--parents` does not follow
+            b/ 755 0:0 @0
+            b/link 0:0 @40 -> real/file
+            c/ 755 0:0 @0
+        "#]],
+    );
+}

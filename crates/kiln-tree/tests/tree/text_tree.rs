@@ -68,6 +68,12 @@ impl Tree {
         Self { temp, dir }
     }
 
+    /// The same tree with owners in its inodes.
+    pub(crate) fn native(self) -> Self {
+        let dir = self.dir.with_ownership(Ownership::Native);
+        Self { dir, ..self }
+    }
+
     /// One line for each name: path, mode, owner, time, and what it is.
     pub(crate) fn list(&self) -> String {
         let mut text = String::new();
