@@ -40,6 +40,11 @@ impl HostApt {
         })
     }
 
+    /// Settings for the time of the installation: how the host fetches, and no more than is needed.
+    pub(crate) fn acquire_settings(&self) -> String {
+        format!("{}Acquire::Languages \"none\";\n", self.acquire)
+    }
+
     /// Options that every source takes from the host's settings: archives that the host believes
     /// although they are old have to be believed in the image, too.
     pub(crate) fn apply_trust(&self, archive: &mut Archive) {

@@ -107,7 +107,7 @@ fn make(
     };
     let text = print_deb822_with_credentials(&sources.archives);
     files::write_new(paths.sources, text.as_bytes(), 0o600)?;
-    files::write_new(paths.acquire, host.acquire.as_bytes(), 0o644)?;
+    files::write_new(paths.acquire, host.acquire_settings().as_bytes(), 0o644)?;
     files::write_new(paths.preferences, mmdebstrap::PREFERENCES.as_bytes(), 0o644)?;
 
     let arguments = mmdebstrap::arguments(request, architecture, &sources.archives, paths);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use kiln_sys::fs::{Dir, FsError, LastLink, Result};
 
-use crate::mmdebstrap::TEMPORARY;
+use crate::mmdebstrap::{APT_SETTINGS, APT_SETTINGS_FILE, TEMPORARY};
 
 /// Emptied, because a container gets its own; made where they are missing.
 const HOST_FILES: &[&str] = &["etc/hostname", "etc/resolv.conf"];
@@ -65,6 +65,9 @@ pub(crate) fn clean(root: &Dir, sources: &str) -> Result<()> {
             sources,
             0o644,
         )?;
+    }
+    if open(root, "etc/apt/apt.conf.d")?.is_some() {
+        replace(root, APT_SETTINGS_FILE, APT_SETTINGS, 0o644)?;
     }
     replace(root, "usr/sbin/policy-rc.d", POLICY_RC_D, 0o755)
 }
@@ -174,6 +177,7 @@ mod tests {
             etc/apt/
             etc/apt/apt.conf.d/
             etc/apt/apt.conf.d/70debconf 4
+            etc/apt/apt.conf.d/90container 233
             etc/apt/sources.list.d/
             etc/apt/sources.list.d/debian.sources 11
             etc/hostname 0

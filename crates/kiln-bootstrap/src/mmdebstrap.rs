@@ -35,12 +35,19 @@ Pin-Priority: -1
 ";
 
 /// Settings of apt that an image keeps: nothing that fills layers without being of use in them.
-const APT_OPTIONS: &[&str] = &[
-    "Acquire::GzipIndexes \"true\"",
-    "Acquire::Languages \"none\"",
-    "APT::AutoRemove::SuggestsImportant \"false\"",
-    "APT::Keep-Downloaded-Packages \"false\"",
-];
+///
+/// They come into the image after the installation, since mmdebstrap needs the downloaded packages
+/// to stay where they are until it has installed them.
+pub(crate) const APT_SETTINGS: &str = "\
+# Packages that were installed, and texts that nobody reads in a container, only fill layers.
+Acquire::GzipIndexes \"true\";
+Acquire::Languages \"none\";
+APT::AutoRemove::SuggestsImportant \"false\";
+APT::Keep-Downloaded-Packages \"false\";
+";
+
+/// Where [`APT_SETTINGS`] are in the image.
+pub(crate) const APT_SETTINGS_FILE: &str = "etc/apt/apt.conf.d/90container";
 
 /// A build that loses power is run again: dpkg need not wait for the disk after each file.
 const DPKG_OPTIONS: &[&str] = &["force-unsafe-io"];
@@ -78,11 +85,6 @@ pub(crate) fn arguments(
     .to_vec();
     arguments.push(format!("--variant={}", request.variant.name()));
     arguments.push(format!("--architectures={}", architecture.debian));
-    arguments.extend(
-        APT_OPTIONS
-            .iter()
-            .map(|option| format!("--aptopt={option}")),
-    );
     let slim: &[&str] = match request.documentation {
         Documentation::Keep => &[],
         Documentation::Drop => WITHOUT_DOCUMENTATION,
@@ -170,10 +172,6 @@ mod tests {
             --skip=check/qemu
             --variant=minbase
             --architectures=arm64
-            --aptopt=Acquire::GzipIndexes "true"
-            --aptopt=Acquire::Languages "none"
-            --aptopt=APT::AutoRemove::SuggestsImportant "false"
-            --aptopt=APT::Keep-Downloaded-Packages "false"
             --dpkgopt=force-unsafe-io
             --dpkgopt=path-exclude=/usr/share/doc/*
             --dpkgopt=path-include=/usr/share/doc/*/copyright
