@@ -327,10 +327,10 @@ mod tests {
 
     #[test]
     fn machine_paths_are_found_in_any_file() {
-        let text = format!("see {}", concat!("/wo", "rk/notes/plan"));
+        let text = format!("see {}/plan", concat!("/wo", "rk/notes"));
         let problem = format!(
             "README.md:1: `{}` is a path of one machine",
-            concat!("/wo", "rk/")
+            concat!("/wo", "rk/notes")
         );
         check("README.md", &text, &[&problem]);
     }
