@@ -209,11 +209,15 @@ proptest! {
 #[test]
 fn large_trees_have_one_digest() {
     let mut text = String::from("d/\n");
-    for index in 0..1500 {
-        writeln!(text, "d/f{index} {index}").unwrap();
+    for index in 0..1100 {
+        writeln!(text, "d/f{index} number {index}").unwrap();
     }
     for index in 0..100 {
-        writeln!(text, "d/s{index}/\nd/s{index}/t/\nd/s{index}/t/f {index}").unwrap();
+        writeln!(
+            text,
+            "d/s{index}/\nd/s{index}/t/\nd/s{index}/t/f number {index}"
+        )
+        .unwrap();
     }
     let tree = Tree::source(&text);
     let line = CopyLine::parse("COPY d /x");

@@ -246,8 +246,8 @@ fn parents_are_kept_below_the_pivot() {
             out/c/ 700 0:0 @40
             out/c/d/ 755 0:0 @50
             out/c/d/e/ 755 0:0 @60
-            out/c/d/e/bay 1 0:0 @70
-            out/c/d/foo 2 0:0 @80
+            out/c/d/e/bay 644 0:0 @70 1
+            out/c/d/foo 644 0:0 @80 2
         "#]],
     );
     check(
@@ -261,7 +261,7 @@ fn parents_are_kept_below_the_pivot() {
             out/test/a/b/ 755 0:0 @30
             out/test/a/b/c/ 700 0:0 @40
             out/test/a/b/c/d/ 755 0:0 @50
-            out/test/a/b/c/d/foo 2 0:0 @80
+            out/test/a/b/c/d/foo 644 0:0 @80 2
         "#]],
     );
     check(
@@ -273,8 +273,8 @@ fn parents_are_kept_below_the_pivot() {
             out/c/ 755 0:0 @140
             out/c/d/ 755 0:0 @150
             out/c/d/e/ 755 0:0 @160
-            out/c/d/e/bar 4 0:0 @170
-            out/c/d/e/bay 1 0:0 @70
+            out/c/d/e/bar 644 0:0 @170 4
+            out/c/d/e/bay 644 0:0 @70 1
         "#]],
     );
     check(
@@ -286,10 +286,10 @@ fn parents_are_kept_below_the_pivot() {
             out/c/ 755 0:0 @140
             out/c/d/ 755 0:0 @150
             out/c/d/e/ 755 0:0 @160
-            out/c/d/e/bar 4 0:0 @170
+            out/c/d/e/bar 644 0:0 @170 4
             out/d/ 755 0:0 @100
             out/d/e/ 755 0:0 @110
-            out/d/e/baz 3 0:0 @120
+            out/d/e/baz 644 0:0 @120 3
         "#]],
     );
 }
