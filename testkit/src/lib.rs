@@ -4,6 +4,7 @@
 //! Everything here panics when it can't do its job: it is only used by tests. What a machine may
 //! lack is an [`Absent`] value instead, which a test turns into a loud skip.
 
+mod craft;
 mod docker;
 mod flat;
 mod http;
@@ -11,8 +12,10 @@ mod kiln;
 mod program;
 mod registry;
 mod scratch;
+mod server;
 mod tree;
 
+pub use craft::{Member, craft_config, craft_image, craft_tar};
 pub use docker::Docker;
 pub use flat::{FlatImage, FlatNode};
 pub use http::{get, wait_for};
@@ -20,4 +23,5 @@ pub use kiln::{Kiln, Who};
 pub use program::{Absent, Finished, Program, find_program, is_root, skip};
 pub use registry::Registry;
 pub use scratch::Scratch;
+pub use server::{Answer, Server};
 pub use tree::make_tree;

@@ -11,5 +11,7 @@ mod bootstrap;
 mod corpus;
 mod differential;
 mod exchange;
+mod hostile;
 mod refuse;
 mod reproduce;
+mod stop;

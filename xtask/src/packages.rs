@@ -77,11 +77,6 @@ pub(crate) const TESTS: &[Need] = &[
         "runs the arm64 programs of an arm64 base",
     ),
     need(
-        "arch-test",
-        "arch-test",
-        "lets mmdebstrap check that foreign programs run",
-    ),
-    need(
         "setpriv",
         "util-linux",
         "starts a test's programs as an ordinary user",
@@ -139,7 +134,5 @@ fn apt_get(arguments: &[&str]) -> Outcome {
     command
         .args(arguments)
         .env("DEBIAN_FRONTEND", "noninteractive");
-    // A package that brings a service must not start it here.
-    command.env("RUNLEVEL", "1");
     run::run(&mut command)
 }
