@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use testkit::{Absent, Kiln, Program, Scratch, Who};
+use testkit::{Absent, Program, Scratch, Who};
 
 use crate::base;
 
@@ -31,7 +31,7 @@ fn wait_until(what: &str, done: impl Fn() -> bool) {
     let started = Instant::now();
     while !done() {
         assert!(
-            started.elapsed() < Duration::from_secs(60),
+            started.elapsed() < Duration::from_mins(1),
             "waited for {what}"
         );
         std::thread::sleep(Duration::from_millis(20));
@@ -68,12 +68,8 @@ fn check(who: Who, signal: &str, code: Option<i32>) -> Result<(), Absent> {
 
     // What was done before is still known, and the store works.
     let text = fs::read_to_string(context.join("Dockerfile")).unwrap();
-    let kept: String = text
-        .lines()
-        .take(3)
-        .map(|line| format!("{line}\n"))
-        .collect();
-    fs::write(context.join("Dockerfile"), kept).unwrap();
+    let kept: Vec<&str> = text.lines().take(3).collect();
+    fs::write(context.join("Dockerfile"), kept.join("\n")).unwrap();
     let build = kiln
         .command()
         .args(["build", "--progress=plain", "--tag", &marker])

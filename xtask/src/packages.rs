@@ -77,6 +77,11 @@ pub(crate) const TESTS: &[Need] = &[
         "runs the arm64 programs of an arm64 base",
     ),
     need(
+        "curl",
+        "curl",
+        "asks whether the registries of pip and npm answer",
+    ),
+    need(
         "setpriv",
         "util-linux",
         "starts a test's programs as an ordinary user",
