@@ -88,11 +88,7 @@ pub(crate) const TESTS: &[Need] = &[
     ),
     need("tar", "tar", "reads our archives as users do"),
     need("xz", "xz-utils", "makes the archives that ADD unpacks"),
-    need(
-        "git",
-        "git",
-        "is part of the tools that a build context may hold",
-    ),
+    need("bzip2", "bzip2", "makes the archives that ADD unpacks"),
 ];
 
 /// Installs the packages of `needs` that are missing, or fails with the one line to run.

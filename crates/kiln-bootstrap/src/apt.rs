@@ -40,9 +40,15 @@ impl HostApt {
         })
     }
 
-    /// Settings for the time of the installation: how the host fetches, and no more than is needed.
+    /// Settings for the time of the installation: how and as whom the host fetches, and no more
+    /// than is needed.
     pub(crate) fn acquire_settings(&self) -> String {
-        format!("{}Acquire::Languages \"none\";\n", self.acquire)
+        format!(
+            "{}Acquire::Languages \"none\";\n\
+             Dir::Etc::netrc \"/etc/apt/auth.conf\";\n\
+             Dir::Etc::netrcparts \"/etc/apt/auth.conf.d\";\n",
+            self.acquire
+        )
     }
 
     /// Options that every source takes from the host's settings: archives that the host believes

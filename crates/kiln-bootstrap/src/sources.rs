@@ -306,6 +306,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_printed_reads_the_same() {
+        let archives = parse_list(
+            "deb [signed-by=/a.gpg check-date=no] http://mirror.example/debian sid main contrib\n\
+             deb http://mirror.example/debian sid-updates main\n\
+             deb http://flat.example/repo ./\n",
+        );
+        assert_eq!(parse_deb822(&print_deb822(&archives)), archives);
+    }
+
+    #[test]
     fn credentials_are_not_printed_for_an_image() {
         let archives = parse_list("deb https://user:secret@mirror.example/debian bookworm main\n");
         assert!(print_deb822_with_credentials(&archives).contains("user:secret@"));
