@@ -7,7 +7,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use kiln_sys::namespace::Grade;
 use rustix::net::{
@@ -202,8 +202,9 @@ pub(crate) fn send_signal(socket: BorrowedFd<'_>, signal: u8) {
 /// The next signal that kiln asks for; `None` when kiln is gone.
 pub(crate) fn receive_signal(socket: &OwnedFd) -> io::Result<Option<u8>> {
     let mut byte = [0_u8; 1];
-    let (_, count) = rustix::io::retry_on_intr(|| {
-        recv(socket.as_fd(), &mut byte[..], RecvFlags::empty()).map(|(_, count)| ((), count))
+    let count = rustix::io::retry_on_intr(|| {
+        let received = recv(socket, &mut byte[..], RecvFlags::empty());
+        received.map(|(_, count)| count)
     })?;
     Ok((count == 1).then_some(byte[0]))
 }

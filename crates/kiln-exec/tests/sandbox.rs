@@ -1,6 +1,13 @@
 //! Programs in sandboxes, on the machine as it is: as root, with many ids, and with a single one. What
 //! the machine does not allow is skipped, loudly.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests, which clippy does not see without libtest's attribute"
+)]
+
 #[path = "../../kiln-sys/tests/runner/mod.rs"]
 mod runner;
 
@@ -255,10 +262,9 @@ fn a_program_runs_and_its_output_arrives() {
     );
     let mut signals = [Signal::TERM, Signal::KILL].into_iter();
     let mut output = |_, _: &[u8]| {
-        signals
-            .next()
-            .into_iter()
-            .for_each(|one| control.signal(one))
+        if let Some(signal) = signals.next() {
+            control.signal(signal);
+        }
     };
     let status = run_controlled(&spec, &mut output, &CancelToken::new(), &control).unwrap();
     assert_eq!(status, ExitStatus::Signal(9));

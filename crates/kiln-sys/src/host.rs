@@ -41,9 +41,7 @@ pub fn terminal_size(terminal: &impl AsFd) -> Option<(u16, u16)> {
 /// Physical memory in bytes, or the control group's limit where it is lower.
 pub fn memory_bytes() -> u64 {
     let info = rustix::system::sysinfo();
-    // `totalram` is as wide as the machine's word.
-    let total = u64::try_from(info.totalram).unwrap_or(u64::MAX);
-    let physical = total.saturating_mul(u64::from(info.mem_unit));
+    let physical = info.totalram.saturating_mul(u64::from(info.mem_unit));
     crate::cgroup::memory_limit().map_or(physical, |limit| limit.min(physical))
 }
 

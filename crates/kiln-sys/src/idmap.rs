@@ -1,7 +1,7 @@
 //! User and group id maps: subordinate ids from `/etc/subuid` and `/etc/subgid`, and the map of the
 //! namespace this process is in.
 //!
-//! Formats: subuid(5) (`name-or-uid:start:count`, one a line) and user_namespaces(7)
+//! Formats: subuid(5) (`name-or-uid:start:count`, one a line) and `user_namespaces(7)`
 //! (`inside outside count`, one extent a line).
 
 use std::io;
@@ -93,16 +93,16 @@ impl IdMap {
 
     /// The text that the kernel takes.
     pub fn to_text(&self) -> String {
-        self.extents
-            .iter()
-            .map(
-                |Extent {
-                     inside,
-                     outside,
-                     count,
-                 }| format!("{inside} {outside} {count}\n"),
-            )
-            .collect()
+        let line = |extent: &Extent| {
+            let Extent {
+                inside,
+                outside,
+                count,
+            } = extent;
+            format!("{inside} {outside} {count}\n")
+        };
+        let lines: Vec<String> = self.extents.iter().map(line).collect();
+        lines.concat()
     }
 }
 

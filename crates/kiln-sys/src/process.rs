@@ -190,7 +190,7 @@ fn posix_spawn(program: &CString, arguments: &[CString], actions: &FileActions) 
         libc::sigaddset(signals.as_mut_ptr(), libc::SIGPIPE);
         libc::posix_spawnattr_setsigdefault(attributes.as_mut_ptr(), signals.as_ptr());
         let flags = libc::POSIX_SPAWN_SETSIGMASK | libc::POSIX_SPAWN_SETSIGDEF;
-        // The flags are small constants; the C type is `short`.
+        #[expect(clippy::cast_possible_truncation, reason = "two small constants")]
         libc::posix_spawnattr_setflags(attributes.as_mut_ptr(), flags as libc::c_short);
         let code = libc::posix_spawn(
             &raw mut pid,

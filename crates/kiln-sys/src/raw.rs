@@ -156,3 +156,11 @@ pub(crate) fn reset_signals() {
         libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut());
     }
 }
+
+/// Closes a descriptor by its number, in a forked child that will `exec` or exit and never drop its
+/// owner.
+pub(crate) fn close_in_child(descriptor: BorrowedFd<'_>) {
+    // SAFETY: the child's memory is a copy: the owner's destructor does not run in it, so the number
+    // is closed once.
+    unsafe { libc::close(descriptor.as_raw_fd()) };
+}

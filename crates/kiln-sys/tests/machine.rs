@@ -1,6 +1,13 @@
 //! Namespaces, overlays and private emulation, on the machine as it is. What it does not allow is
 //! skipped, loudly.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests, which clippy does not see without libtest's attribute"
+)]
+
 mod runner;
 
 use std::fs;
@@ -44,6 +51,14 @@ const TESTS: &[Test] = &[
     ),
     ("long_paths_are_stacked", long_paths_are_stacked),
     ("one_layer_needs_no_overlay", one_layer_needs_no_overlay),
+    (
+        "a_command_has_a_private_binfmt_misc",
+        a_command_has_a_private_binfmt_misc,
+    ),
+    (
+        "a_rootless_command_has_a_private_binfmt_misc",
+        a_rootless_command_has_a_private_binfmt_misc,
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -290,4 +305,47 @@ fn one_layer_needs_no_overlay() {
     };
     create(&scratch.mount_detached().unwrap()).unwrap();
     assert!(dir.path().join("upper/new").exists());
+}
+
+/// Lists the handlers that a command sees when it has one of its own.
+fn private_handlers(test: &str) {
+    if !Path::new("/usr/bin/qemu-aarch64-static").exists() {
+        return skip(
+            test,
+            "`/usr/bin/qemu-aarch64-static` (package qemu-user-static)",
+        );
+    }
+    if kiln_sys::host::kernel_version() < (6, 7) {
+        return skip(test, "Linux 6.7");
+    }
+    let mut command = kiln_sys::process::command("/bin/sh", Path::new("/"));
+    let script = "id -u; cd /proc/sys/fs/binfmt_misc && ls && grep flags qemu-aarch64";
+    command
+        .args(["-c", script])
+        .stdout(std::process::Stdio::piped());
+    let handler = kiln_sys::binfmt::qemu_handler("arm64").unwrap();
+    let started = kiln_sys::binfmt::spawn_private(command, &[handler]).unwrap();
+    let output = started.wait_with_output().unwrap();
+    let listed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(listed, "0\nqemu-aarch64\nregister\nstatus\nflags: OCF\n");
+    assert!(!Path::new("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists());
+}
+
+fn a_command_has_a_private_binfmt_misc() {
+    let name = "a_command_has_a_private_binfmt_misc";
+    if !is_root() {
+        return skip(name, "not root");
+    }
+    enter(GradeWish::Strongest).unwrap();
+    private_handlers(name);
+}
+
+fn a_rootless_command_has_a_private_binfmt_misc() {
+    let name = "a_rootless_command_has_a_private_binfmt_misc";
+    if is_root() {
+        become_ordinary(54321, 54321);
+    }
+    if entered(name).is_some() {
+        private_handlers(name);
+    }
 }

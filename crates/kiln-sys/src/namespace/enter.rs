@@ -42,8 +42,8 @@ pub fn enter(wish: GradeWish) -> Result<Grade, EnterError> {
                 Grade::RootlessSingle
             })
         }
-        (GradeWish::SingleId, _) => enter_user_namespace(MapPlan::Single),
-        (_, standing) => enter_user_namespace(MapPlan::choose(standing)),
+        (GradeWish::SingleId, _) => enter_user_namespace(&MapPlan::Single),
+        (_, standing) => enter_user_namespace(&MapPlan::choose(standing)),
     }
 }
 
@@ -149,10 +149,16 @@ pub(super) fn subordinate_maps() -> Option<(IdMap, IdMap)> {
 
 /// Looks where distributions put set-user-id programs; `PATH` may not be trusted for these.
 pub(super) fn find_program(name: &str) -> Option<PathBuf> {
-    ["/usr/bin", "/usr/sbin", "/bin", "/usr/local/bin", "/run/wrappers/bin"]
-        .iter()
-        .map(|dir| Path::new(dir).join(name))
-        .find(|path| path.is_file())
+    [
+        "/usr/bin",
+        "/usr/sbin",
+        "/bin",
+        "/usr/local/bin",
+        "/run/wrappers/bin",
+    ]
+    .iter()
+    .map(|dir| Path::new(dir).join(name))
+    .find(|path| path.is_file())
 }
 
 fn own_mounts(namespaces: Namespaces) -> Result<(), EnterError> {
@@ -165,9 +171,9 @@ fn receive_mounts_only() -> Result<(), EnterError> {
     mount_change("/", flags).map_err(system("keep mounts to this process"))
 }
 
-fn enter_user_namespace(plan: MapPlan) -> Result<Grade, EnterError> {
+fn enter_user_namespace(plan: &MapPlan) -> Result<Grade, EnterError> {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
-    let mapper = match &plan {
+    let mapper = match plan {
         MapPlan::Single => None,
         plan => Some(Mapper::start(plan)?),
     };
@@ -219,8 +225,7 @@ impl Mapper {
     fn start(plan: &MapPlan) -> Result<Self, EnterError> {
         let failed = system("make a pipe");
         let (wait, go) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
-        let (report, answer) =
-            pipe_with(PipeFlags::CLOEXEC).map_err(system("make a pipe"))?;
+        let (report, answer) = pipe_with(PipeFlags::CLOEXEC).map_err(system("make a pipe"))?;
         let target = getpid().as_raw_nonzero().get();
         let forked = fork().map_err(|cause| EnterError::System {
             action: "start a process that maps ids",
@@ -306,4 +311,3 @@ fn run_helper(program: &Path, target: i32, map: &IdMap) -> Result<(), String> {
         Err(error) => Err(describe(&error.to_string())),
     }
 }
-

@@ -14,9 +14,7 @@ use super::enter::{Standing, enter, find_program, subordinate_maps};
 use super::{EnterError, Grade, GradeWish, forbidden, system};
 use crate::cgroup::{self, Layout};
 use crate::host;
-use crate::mount::{
-    Durability, Filesystem, Overlay, Upper, attach_on_root, mount_filesystem,
-};
+use crate::mount::{Durability, Filesystem, Overlay, Upper, attach_on_root, mount_filesystem};
 use crate::sandbox::{Forked, Namespaces, exit_now, fork, thread_count, unshare};
 
 /// What was found out about the machine.
@@ -77,13 +75,9 @@ pub fn probe() -> Result<Probe, EnterError> {
         Err(error) => no(&describe(&error), error.hint()),
     })?;
     let grade = match &sandbox {
-        Answer::Yes { detail } => [
-            Grade::Root,
-            Grade::RootlessMapped,
-            Grade::RootlessSingle,
-        ]
-        .into_iter()
-        .find(|grade| grade.name() == detail),
+        Answer::Yes { detail } => [Grade::Root, Grade::RootlessMapped, Grade::RootlessSingle]
+            .into_iter()
+            .find(|grade| grade.name() == detail),
         Answer::No { .. } => None,
     };
     let checks = vec![
@@ -246,9 +240,12 @@ fn try_overlay(grade: Grade) -> Result<(), String> {
 
 /// A fresh `/proc`, which a container with a masked one does not allow.
 fn procfs() -> Answer {
-    let mounted = enter(GradeWish::Strongest).map_err(|error| describe(&error)).and_then(|_| {
-        unshare(Namespaces::NEWPID).map_err(|error| error.to_string())?;
-        in_child(|| match mount_filesystem(Filesystem::Proc, MountAttrFlags::empty()) {
+    let mounted =
+        enter(GradeWish::Strongest)
+            .map_err(|error| describe(&error))
+            .and_then(|_| {
+                unshare(Namespaces::NEWPID).map_err(|error| error.to_string())?;
+                in_child(|| match mount_filesystem(Filesystem::Proc, MountAttrFlags::empty()) {
             Ok(_) => yes("can be mounted"),
             Err(error) => no(
                 &format!("can't be mounted: {error}"),
@@ -256,7 +253,7 @@ fn procfs() -> Answer {
             ),
         })
         .map_err(|error| describe(&error))
-    });
+            });
     mounted.unwrap_or_else(|reason| no(&reason, None))
 }
 
