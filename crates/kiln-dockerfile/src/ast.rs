@@ -135,7 +135,7 @@ impl Instruction {
 /// One `name` or `name=default` of an `ARG`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArgDefinition {
-    /// The name, unexpanded (BuildKit expands names, too).
+    /// The name. It is never expanded.
     pub name: Text,
     /// The default, unexpanded; `None` where there is no `=`.
     pub default: Option<String>,
@@ -178,6 +178,22 @@ pub struct Run {
     pub security: Option<Spanned<Security>>,
     /// `--device`, in order, as written (a labs feature).
     pub devices: Vec<Text>,
+}
+
+/// What a `RUN` runs, after its heredocs have found their place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunForm<'a> {
+    /// These words, without a shell.
+    Exec(&'a [String]),
+    /// This text, by the stage's shell. Heredocs the shell has to handle come after the first line.
+    Shell(String),
+    /// This program, which begins with `#!`, as a file of that name and without a shell.
+    Script {
+        /// The heredoc's name.
+        name: &'a str,
+        /// The program.
+        content: String,
+    },
 }
 
 /// A heredoc: `<<EOF`, its options and its body.
@@ -383,7 +399,7 @@ pub struct CopyOptions {
     pub chmod: Option<Text>,
     /// `--link`.
     pub link: bool,
-    /// `--exclude`, in order, unexpanded.
+    /// `--exclude`, in order. They are never expanded.
     pub exclude: Vec<Text>,
 }
 
@@ -415,6 +431,7 @@ pub struct Onbuild {
     /// The instruction as text, as it goes into the image's configuration: line continuations
     /// joined, heredoc bodies after it.
     pub trigger: String,
-    /// The same, parsed; `None` where it has errors.
+    /// The same, parsed; `None` where it has errors, which are warnings here and errors in the
+    /// build of the child.
     pub parsed: Option<Box<Command>>,
 }

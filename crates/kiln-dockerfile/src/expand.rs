@@ -39,13 +39,13 @@ pub trait Vars {
 
 impl Vars for BTreeMap<String, String> {
     fn get(&self, name: &str) -> Option<&str> {
-        BTreeMap::get(self, name).map(String::as_str)
+        Self::get(self, name).map(String::as_str)
     }
 }
 
 impl Vars for HashMap<String, String> {
     fn get(&self, name: &str) -> Option<&str> {
-        HashMap::get(self, name).map(String::as_str)
+        Self::get(self, name).map(String::as_str)
     }
 }
 

@@ -14,20 +14,14 @@ mod diagnostic;
 pub mod expand;
 pub mod ignore;
 pub mod mode;
+mod mount;
+mod parse;
 mod span;
 mod suggest;
 
 pub use ast::Dockerfile;
-pub use diagnostic::{Diagnostic, Severity, render};
-pub use parse::parse;
+pub use diagnostic::{Diagnostic, Severity, line_number, render};
+pub use mount::MountError;
+pub use parse::{parse, parse_trigger};
 pub use span::{Span, Spanned, Text};
 pub use suggest::did_you_mean;
-
-mod parse {
-    use crate::{Diagnostic, Dockerfile};
-
-    /// Reads a Dockerfile: the tree of all that is well formed, and what to tell its author.
-    pub fn parse(_text: &str) -> (Dockerfile, Vec<Diagnostic>) {
-        unimplemented!()
-    }
-}
