@@ -138,7 +138,7 @@ impl Engine {
         for warning in diagnostics.iter().chain(&lowered.warnings) {
             reporter.warn(
                 &warning.message,
-                Some(line_of(&dockerfile.text, warning.span.start)),
+                Some(dockerfile.line_number(warning.span.start)),
             );
         }
         Ok(Prepared {
@@ -164,9 +164,7 @@ impl Engine {
         self.base(reference, platform, request.pull, reporter, cancel)
             .map_err(|source| BuildError::Base {
                 reference: reference.clone(),
-                at: Some(Box::new(
-                    dockerfile.line(line_of(&dockerfile.text, span.start)),
-                )),
+                at: Some(Box::new(dockerfile.line_at(span.start))),
                 source,
             })
     }
@@ -236,8 +234,8 @@ impl Engine {
                 Err(BuildError::Step {
                     step: meta.name.clone(),
                     at: meta
-                        .line
-                        .map(|line| Box::new(prepared.dockerfile.line(line))),
+                        .offset
+                        .map(|offset| Box::new(prepared.dockerfile.line_at(offset))),
                     source: error,
                 })
             }
@@ -361,11 +359,4 @@ fn exported(graph: &Graph, target: StepIndex) -> Vec<bool> {
         }
     }
     exported
-}
-
-/// The line, from 1, that the byte at `offset` is on.
-fn line_of(text: &str, offset: usize) -> u32 {
-    let before = text.as_bytes().iter().take(offset);
-    let newlines = before.filter(|byte| **byte == b'\n').count();
-    u32::try_from(newlines + 1).unwrap_or(u32::MAX)
 }

@@ -83,8 +83,16 @@ impl DockerfileText {
 }
 
 impl DockerfileText {
-    /// A line of it, for an error.
-    pub(crate) fn line(&self, line: u32) -> SourceLine {
+    /// The number, from 1, of the line that the byte at `offset` is on.
+    pub(crate) fn line_number(&self, offset: usize) -> u32 {
+        let before = self.text.as_bytes().iter().take(offset);
+        let newlines = before.filter(|byte| **byte == b'\n').count();
+        u32::try_from(newlines + 1).unwrap_or(u32::MAX)
+    }
+
+    /// The line that the byte at `offset` is on, for an error.
+    pub(crate) fn line_at(&self, offset: usize) -> SourceLine {
+        let line = self.line_number(offset);
         SourceLine {
             file: self.name.clone(),
             text: self.text.clone(),

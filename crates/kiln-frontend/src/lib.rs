@@ -5,9 +5,18 @@
 //!
 //! Deliberately absent: registries, files, and any knowledge of how a step is run.
 
+mod copy;
 mod facts;
 mod lower;
 mod options;
+mod paths;
+mod ports;
+mod run;
+mod scope;
+mod signals;
+mod stage;
+mod stages;
+mod text;
 
 pub use facts::{BaseFacts, BaseRequest, Facts};
 pub use lower::{Lowered, Lowering, lower};

@@ -23,8 +23,8 @@ pub struct StepMeta {
     pub name: String,
     /// The stage it was first needed by: its name, or its number where it has none.
     pub stage: String,
-    /// The instruction's first line in the Dockerfile, from 1.
-    pub line: Option<u32>,
+    /// Where the instruction begins in the Dockerfile, in bytes.
+    pub offset: Option<usize>,
     /// The step has to run even if its result is known (`--no-cache`).
     pub ignore_cache: bool,
 }
@@ -126,7 +126,7 @@ mod tests {
         StepMeta {
             name: name.into(),
             stage: "0".into(),
-            line: None,
+            offset: None,
             ignore_cache: false,
         }
     }

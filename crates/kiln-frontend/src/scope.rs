@@ -1,0 +1,155 @@
+//! Variables: the environment of a stage, and what is set before the first stage.
+
+use std::collections::HashMap;
+
+use kiln_dockerfile::expand::Vars;
+use kiln_dockerfile::{Diagnostic, Dockerfile};
+use kiln_oci::Platform;
+
+use crate::LowerOptions;
+use crate::text::{Expander, Result};
+
+/// Variables in the order in which they were first set.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Scope {
+    order: Vec<(String, String)>,
+    places: HashMap<String, usize>,
+}
+
+impl Scope {
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        match self.places.get(name) {
+            Some(&place) => value.clone_into(&mut self.order[place].1),
+            None => {
+                self.places.insert(name.to_owned(), self.order.len());
+                self.order.push((name.to_owned(), value.to_owned()));
+            }
+        }
+    }
+
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        self.places
+            .get(name)
+            .map(|&place| self.order[place].1.as_str())
+    }
+
+    pub(crate) fn pairs(&self) -> &[(String, String)] {
+        &self.order
+    }
+}
+
+impl Vars for Scope {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.value(name)
+    }
+}
+
+/// What `FROM` lines see: the automatic arguments, and the `ARG`s before the first stage with the
+/// values that the build was given.
+pub(crate) fn global(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<Scope> {
+    let mut scope = Scope::default();
+    for (name, value) in automatic(dockerfile, options) {
+        let value = options
+            .build_args
+            .get(name)
+            .map_or(value.as_str(), String::as_str);
+        scope.set(name, value);
+    }
+    let expander = Expander::new(dockerfile);
+    for instruction in &dockerfile.global_args {
+        for definition in &instruction.value {
+            let name = expander.word(&definition.name, &scope)?;
+            let default = match &definition.default {
+                None => None,
+                Some(default) => {
+                    let at = definition.name.span;
+                    Some(expander.expand(default, at, &scope)?)
+                }
+            };
+            if let Some(value) = options.build_args.get(&name).or(default.as_ref()) {
+                scope.set(&name, value);
+            }
+        }
+    }
+    Ok(scope)
+}
+
+/// The arguments that the builder sets by itself; a stage sees those that it declares.
+fn automatic(dockerfile: &Dockerfile, options: &LowerOptions) -> Vec<(&'static str, String)> {
+    let last = dockerfile
+        .stages
+        .last()
+        .and_then(|stage| stage.from.name.as_ref());
+    let stage = match (&options.target, last) {
+        (Some(target), _) => target.clone(),
+        (None, Some(name)) => name.value.clone(),
+        (None, None) => "default".to_owned(),
+    };
+    let mut arguments = platform_arguments(
+        &options.build_platform,
+        [
+            "BUILDPLATFORM",
+            "BUILDOS",
+            "BUILDOSVERSION",
+            "BUILDARCH",
+            "BUILDVARIANT",
+        ],
+    );
+    arguments.extend(platform_arguments(
+        &options.target_platform,
+        [
+            "TARGETPLATFORM",
+            "TARGETOS",
+            "TARGETOSVERSION",
+            "TARGETARCH",
+            "TARGETVARIANT",
+        ],
+    ));
+    arguments.push(("TARGETSTAGE", stage));
+    arguments
+}
+
+fn platform_arguments(
+    platform: &Platform,
+    [whole, os, version, architecture, variant]: [&'static str; 5],
+) -> Vec<(&'static str, String)> {
+    vec![
+        (whole, platform.to_string()),
+        (os, platform.os.clone()),
+        (version, platform.os_version.clone().unwrap_or_default()),
+        (architecture, platform.architecture.clone()),
+        (variant, platform.variant.clone().unwrap_or_default()),
+    ]
+}
+
+/// Reach every process and are in no key, no history and no configuration.
+const PROXIES: [&str; 10] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
+/// The proxy variables among the build arguments.
+pub(crate) fn proxies(options: &LowerOptions) -> Vec<(String, String)> {
+    let given = PROXIES.into_iter().filter_map(|name| {
+        let value = options.build_args.get(name)?;
+        Some((name.to_owned(), value.clone()))
+    });
+    given.collect()
+}
+
+/// Arguments that never become part of a process's environment.
+pub(crate) const NOT_IN_ENVIRONMENT: [&str; 2] =
+    ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+
+/// One diagnostic as the list that lowering returns.
+pub(crate) fn refuse<T>(diagnostic: Diagnostic) -> Result<T> {
+    Err(Box::new(diagnostic))
+}

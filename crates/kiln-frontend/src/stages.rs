@@ -1,0 +1,321 @@
+//! The stages of a file as a graph: what each begins with, what it copies from, and in which order
+//! they are lowered.
+
+use std::collections::HashMap;
+
+use kiln_dockerfile::ast::{Command, Instruction, Stage};
+use kiln_dockerfile::{Diagnostic, Dockerfile, Span, Text};
+use kiln_oci::{Platform, Reference};
+
+use crate::scope::{Scope, refuse};
+use crate::text::{Expander, Result};
+use crate::{BaseRequest, Facts, LowerOptions};
+
+/// What a stage begins with, or copies from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// Nothing.
+    Scratch,
+    /// Another stage of the file.
+    Stage(usize),
+    /// An image.
+    Image(Reference),
+}
+
+/// A stage with its first line understood.
+#[derive(Debug)]
+pub(crate) struct StageInfo<'a> {
+    pub(crate) stage: &'a Stage,
+    pub(crate) base: Base,
+    /// `--platform`; otherwise that of the base, or of the build.
+    pub(crate) platform: Option<Platform>,
+}
+
+/// All stages, and the names by which they are found.
+#[derive(Debug)]
+pub(crate) struct Stages<'a> {
+    pub(crate) all: Vec<StageInfo<'a>>,
+    names: HashMap<String, usize>,
+    target_platform: &'a Platform,
+}
+
+impl<'a> Stages<'a> {
+    /// Reads every `FROM`, also of stages that will not be needed.
+    pub(crate) fn read(
+        dockerfile: &'a Dockerfile,
+        options: &'a LowerOptions,
+        globals: &Scope,
+    ) -> Result<Self> {
+        let mut stages = Self {
+            all: Vec::new(),
+            names: HashMap::new(),
+            target_platform: &options.target_platform,
+        };
+        let expander = Expander::new(dockerfile);
+        for (index, stage) in dockerfile.stages.iter().enumerate() {
+            let from = &stage.from;
+            let base = expander.word(&from.base, globals)?;
+            if base.is_empty() {
+                let message = format!("the base `{}` is empty after expansion", from.base.value);
+                return refuse(Diagnostic::error(from.base.span, message).with_hint(
+                    "give the `ARG` before the first `FROM` a default, or pass `--build-arg`",
+                ));
+            }
+            let platform = match &from.platform {
+                None => None,
+                Some(text) => Some(platform(text, &expander.word(text, globals)?)?),
+            };
+            let base = stages.find(&base, from.base.span)?;
+            stages.all.push(StageInfo {
+                stage,
+                base,
+                platform,
+            });
+            if let Some(name) = &from.name {
+                stages.names.insert(name.value.to_lowercase(), index);
+            }
+        }
+        Ok(stages)
+    }
+
+    /// A stage by its name, or else `scratch` or an image.
+    fn find(&self, name: &str, span: Span) -> Result<Base> {
+        if let Some(&stage) = self.names.get(&name.to_lowercase()) {
+            return Ok(Base::Stage(stage));
+        }
+        if name == "scratch" {
+            return Ok(Base::Scratch);
+        }
+        match name.parse::<Reference>() {
+            Ok(reference) => Ok(Base::Image(reference)),
+            Err(error) => refuse(Diagnostic::error(
+                span,
+                format!("`{name}` is neither a stage nor the name of an image: {error}"),
+            )),
+        }
+    }
+
+    /// What `COPY --from` names: a stage by number or name, or an image.
+    pub(crate) fn source(&self, from: &Text) -> Result<Base> {
+        let name = &from.value;
+        if name.contains('$') {
+            let message = "variables are not expanded in `--from`";
+            return refuse(
+                Diagnostic::error(from.span, message)
+                    .with_hint("begin a stage with `FROM $NAME AS name` and copy from that"),
+            );
+        }
+        if let Ok(number) = name.parse::<usize>() {
+            if number < self.all.len() {
+                return Ok(Base::Stage(number));
+            }
+            let message = format!("there is no stage {number}");
+            return refuse(Diagnostic::error(from.span, message));
+        }
+        self.find(name, from.span)
+    }
+
+    /// The stage to build.
+    pub(crate) fn target(&self, wanted: Option<&str>) -> Result<usize> {
+        let Some(wanted) = wanted else {
+            return Ok(self.all.len().saturating_sub(1));
+        };
+        if let Some(&stage) = self.names.get(&wanted.to_lowercase()) {
+            return Ok(stage);
+        }
+        if let Ok(number) = wanted.parse::<usize>()
+            && number < self.all.len()
+        {
+            return Ok(number);
+        }
+        let message = format!("there is no stage `{wanted}` to build");
+        let mut names: Vec<&str> = self.names.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        let hint = format!("the stages are: {}", names.join(", "));
+        let diagnostic = Diagnostic::error(Span::default(), message);
+        refuse(if names.is_empty() {
+            diagnostic
+        } else {
+            diagnostic.with_hint(hint)
+        })
+    }
+
+    /// The platform of a stage: its own, that of the stage it begins with, or the build's.
+    pub(crate) fn platform(&self, index: usize) -> &Platform {
+        let mut at = index;
+        loop {
+            let info = &self.all[at];
+            match (&info.platform, &info.base) {
+                (Some(platform), _) => return platform,
+                // A base stage always comes earlier, so this ends.
+                (None, Base::Stage(base)) => at = *base,
+                (None, Base::Scratch | Base::Image(_)) => return self.target_platform,
+            }
+        }
+    }
+
+    /// What a stage is called in progress: nothing where there is only one.
+    pub(crate) fn title(&self, index: usize) -> String {
+        match &self.all[index].stage.from.name {
+            Some(name) => name.value.clone(),
+            None if self.all.len() == 1 => String::new(),
+            None => format!("stage-{index}"),
+        }
+    }
+
+    /// The triggers that a stage runs before its own commands.
+    pub(crate) fn triggers(&self, index: usize, facts: &Facts) -> Vec<String> {
+        match &self.all[index].base {
+            Base::Scratch => Vec::new(),
+            Base::Image(reference) => {
+                let known = facts.get(reference, self.platform(index));
+                known.map_or_else(Vec::new, |facts| facts.config.runtime.on_build.clone())
+            }
+            Base::Stage(base) => {
+                let commands = self.all[*base].stage.commands.iter();
+                let triggers = commands.filter_map(|command| match &command.instruction {
+                    Instruction::Onbuild(onbuild) => Some(onbuild.trigger.clone()),
+                    _ => None,
+                });
+                triggers.collect()
+            }
+        }
+    }
+
+    /// Which stages and images a stage needs.
+    fn needs(&self, index: usize, facts: &Facts) -> Result<Vec<(Base, Span)>> {
+        let info = &self.all[index];
+        let mut needs = vec![(info.base.clone(), info.stage.from.base.span)];
+        let span = info.stage.from.span;
+        for trigger in &self.triggers(index, facts) {
+            needs.extend(self.copied_from(&parse_trigger(trigger, span)?)?);
+        }
+        for command in &info.stage.commands {
+            needs.extend(self.copied_from(command)?);
+        }
+        Ok(needs)
+    }
+
+    fn copied_from(&self, command: &Command) -> Result<Option<(Base, Span)>> {
+        match &command.instruction {
+            Instruction::Copy(copy) => match &copy.from {
+                Some(from) => Ok(Some((self.source(from)?, from.span))),
+                None => Ok(None),
+            },
+            _ => Ok(None),
+        }
+    }
+
+    /// The stages that the target needs, each after those it needs itself, and the images that are
+    /// not known yet.
+    pub(crate) fn order(
+        &self,
+        target: usize,
+        facts: &Facts,
+    ) -> Result<(Vec<usize>, Vec<BaseRequest>)> {
+        let mut visit = Visit {
+            state: vec![Mark::New; self.all.len()],
+            order: Vec::new(),
+            missing: Vec::new(),
+        };
+        // A work list instead of recursion: a file may have any number of stages.
+        let mut open = vec![(target, false)];
+        while let Some((index, is_done)) = open.pop() {
+            if is_done {
+                visit.state[index] = Mark::Done;
+                visit.order.push(index);
+                continue;
+            }
+            match visit.state[index] {
+                Mark::Done => continue,
+                Mark::Open => {
+                    let span = self.all[index].stage.from.span;
+                    let title = self.title(index);
+                    let message = format!("the stage `{title}` needs itself");
+                    return refuse(Diagnostic::error(span, message));
+                }
+                Mark::New => visit.state[index] = Mark::Open,
+            }
+            open.push((index, true));
+            for (need, span) in self.needs(index, facts)?.into_iter().rev() {
+                match need {
+                    Base::Scratch => {}
+                    Base::Stage(stage) if visit.state[stage] == Mark::Done => {}
+                    Base::Stage(stage) => open.push((stage, false)),
+                    Base::Image(reference) => {
+                        visit.want(self, index, reference, span, facts);
+                    }
+                }
+            }
+        }
+        Ok((visit.order, visit.missing))
+    }
+}
+
+struct Visit {
+    state: Vec<Mark>,
+    order: Vec<usize>,
+    missing: Vec<BaseRequest>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    New,
+    Open,
+    Done,
+}
+
+impl Visit {
+    fn want(
+        &mut self,
+        stages: &Stages<'_>,
+        index: usize,
+        reference: Reference,
+        span: Span,
+        facts: &Facts,
+    ) {
+        let platform = stages.platform(index).clone();
+        let known = facts.get(&reference, &platform).is_some();
+        let asked =
+            |request: &BaseRequest| request.reference == reference && request.platform == platform;
+        if !known && !self.missing.iter().any(asked) {
+            self.missing.push(BaseRequest {
+                reference,
+                platform,
+                span,
+            });
+        }
+    }
+}
+
+fn platform(text: &Text, value: &str) -> Result<Platform> {
+    match value.parse::<Platform>() {
+        Ok(platform) => Ok(platform.normalized()),
+        Err(error) => refuse(Diagnostic::error(text.span, error.to_string())),
+    }
+}
+
+/// Reads a trigger of `ONBUILD`; its places become that of the `FROM` that runs it.
+pub(crate) fn parse_trigger(trigger: &str, span: Span) -> Result<Command> {
+    let text = format!("FROM scratch\n{trigger}");
+    let (tree, diagnostics) = kiln_dockerfile::parse(&text);
+    if let Some(error) = diagnostics.into_iter().find(Diagnostic::is_error) {
+        let message = format!(
+            "the base's `ONBUILD {trigger}` can't be run: {}",
+            error.message
+        );
+        return refuse(Diagnostic::error(span, message));
+    }
+    let commands = tree
+        .stages
+        .into_iter()
+        .flat_map(|stage| stage.commands)
+        .collect::<Vec<_>>();
+    match <[Command; 1]>::try_from(commands) {
+        Ok([command]) => Ok(Command { span, ..command }),
+        Err(_) => refuse(Diagnostic::error(
+            span,
+            format!("the base's `ONBUILD {trigger}` is not one instruction"),
+        )),
+    }
+}
