@@ -1,5 +1,6 @@
 //! Running a program to its end, seen from kiln.
 
+mod program;
 mod streams;
 
 use std::ffi::OsStr;
@@ -201,8 +202,9 @@ fn execute(
     let arguments = ["kiln", "__step", &number].map(OsStr::new);
     let mut inherited = vec![step.as_fd(), theirs.as_fd(), spec.root];
     inherited.extend(packed.descriptors.iter().map(AsFd::as_fd));
+    let binary = program::protected().map_err(helper_error("find"))?;
     let helper = spawn(
-        Path::new("/proc/self/exe"),
+        Path::new(&format!("/proc/self/fd/{}", binary.as_raw_fd())),
         &arguments,
         program_streams.as_stdio(),
         &inherited,
@@ -311,7 +313,11 @@ fn pack_mount(mount: &StepMount<'_>, descriptors: &mut Vec<OwnedFd>) -> io::Resu
 }
 
 fn bind_source(source: BorrowedFd<'_>, access: Access) -> io::Result<OwnedFd> {
-    let mount = bind_fd(source, Recursion::Below)?;
+    let mount = match bind_fd(source, Recursion::Below) {
+        // A detached mount, which only newer kernels copy, can be attached as it is.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => source.try_clone_to_owned()?,
+        result => result?,
+    };
     if access == Access::ReadOnly {
         let read_only = Attributes::MOUNT_ATTR_RDONLY;
         set_attributes(mount.as_fd(), read_only, Recursion::Below)?;

@@ -86,7 +86,8 @@ pub struct StepMount<'a> {
 pub enum MountKind<'a> {
     /// A file or directory of the host, or of another root, with what is mounted below it.
     Bind {
-        /// Any descriptor of it that belongs to this process's mount namespace.
+        /// A descriptor of it that was opened in this process's mount namespace, or a detached
+        /// mount, which serves one run.
         source: BorrowedFd<'a>,
         /// Whether the step may write to it.
         access: Access,

@@ -78,6 +78,7 @@ const TESTS: &[Test] = &[
         "killing_kiln_kills_everything",
         killing_kiln_kills_everything,
     ),
+    ("the_binary_is_out_of_reach", the_binary_is_out_of_reach),
     ("a_terminal_is_a_terminal", a_terminal_is_a_terminal),
     (
         "a_user_namespace_is_no_obstacle",
@@ -734,6 +735,25 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(start.elapsed() < Duration::from_secs(10), "never: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+fn the_binary_is_out_of_reach() {
+    let Some(world) = World::new("the_binary_is_out_of_reach", GradeWish::Strongest) else {
+        return;
+    };
+    let root = world.root();
+    let spec = world.spec(&root, &["sh", "-c", "echo; sleep 9"]);
+    let cancel = CancelToken::new();
+    let mut read_only = None;
+    let mut output = |_, _: &[u8]| {
+        let children = fs::read_to_string("/proc/thread-self/children").unwrap();
+        let helper = format!("/proc/{}/exe", children.trim());
+        let flags = rustix::fs::statvfs(helper).unwrap().f_flag;
+        read_only = Some(flags.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+        cancel.cancel();
+    };
+    assert!(run(&spec, &mut output, &cancel).is_err());
+    assert_eq!(read_only, Some(true));
 }
 
 fn a_terminal_is_a_terminal() {

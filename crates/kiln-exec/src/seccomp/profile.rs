@@ -2,7 +2,7 @@
 //!
 //! From moby's default profile as of Linux 6.13, for the architectures in
 //! [`super::syscalls::TABLE`]. Rules that depend on the kernel's version are taken as met: kiln needs
-//! Linux 5.11.
+//! Linux 5.12.
 
 use crate::capabilities::{Capability, CapabilitySet};
 

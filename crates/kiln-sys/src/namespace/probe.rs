@@ -53,9 +53,9 @@ pub enum Answer {
     },
 }
 
-/// The oldest kernel that has all that the sandbox needs (`close_range` with flags, overlayfs in user
-/// namespaces).
-const OLDEST_KERNEL: (u32, u32) = (5, 11);
+/// The oldest kernel that has all that the sandbox needs: `mount_setattr`, and overlayfs in user
+/// namespaces.
+const OLDEST_KERNEL: (u32, u32) = (5, 12);
 
 /// Looks at the machine. Things are tried out in forked children, so nothing stays behind; the
 /// process has to be single-threaded.
@@ -129,7 +129,7 @@ fn kernel() -> Answer {
         yes(&release)
     } else {
         no(
-            &format!("{release} is too old; kiln needs Linux 5.11"),
+            &format!("{release} is too old; kiln needs Linux 5.12"),
             None,
         )
     }
