@@ -78,7 +78,9 @@ impl Store {
             Ok(Some((record, object)))
         })?;
         Ok(found.map(|(record, object)| {
-            object.iter().for_each(|object| lease.remember(object));
+            if let Some(object) = &object {
+                lease.remember(object);
+            }
             record
         }))
     }

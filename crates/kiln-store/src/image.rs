@@ -12,7 +12,7 @@ use crate::{ImageError, Store, StoreError};
 const COLUMNS: &str = "name, media_type, digest, size, created, updated";
 
 /// An image in the store: a manifest or an index, under one of its names or none.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Image {
     /// The name; `None` for an image that was built without one, or lost it to a newer image.
     pub name: Option<Reference>,
@@ -90,12 +90,7 @@ impl Store {
 
     /// All images, by name; those without one last, the newest first.
     pub fn images(&self) -> Result<Vec<Image>, StoreError> {
-        self.index().read(|index| {
-            let query = format!(
-                "SELECT {COLUMNS} FROM images ORDER BY name IS NULL, name, updated DESC, digest"
-            );
-            query_images(index, &query, [])
-        })
+        self.index().read(all_images)
     }
 
     /// The images whose digest begins with `prefix`, with or without the algorithm in front: all
@@ -170,6 +165,13 @@ impl Store {
         self.note_unsynced();
         done.ok_or_else(|| ImageError::NoBlob(target.digest.clone()))
     }
+}
+
+/// See [`Store::images`].
+pub(crate) fn all_images(index: &Connection) -> Result<Vec<Image>, StoreError> {
+    let query =
+        format!("SELECT {COLUMNS} FROM images ORDER BY name IS NULL, name, updated DESC, digest");
+    query_images(index, &query, [])
 }
 
 fn find(index: &Connection, name: &str) -> Result<Option<Image>, StoreError> {

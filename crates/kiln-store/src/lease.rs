@@ -17,8 +17,8 @@ use rusqlite::{Transaction, params};
 use crate::id::random_hex;
 use crate::index::Index;
 use crate::layout::Layout;
-use crate::lock::{is_missing, try_lock_file};
-use crate::tree::remove_tree;
+use crate::lock::try_lock_file;
+use crate::tree::{Space, measure, remove_tree};
 use crate::{SnapshotId, Store, StoreError};
 
 /// Something that a lease keeps from being pruned, with all that it needs.
@@ -34,16 +34,15 @@ pub(crate) enum Protected {
 #[derive(Debug)]
 pub(crate) struct Lease {
     id: String,
-    path: PathBuf,
     directory: PathBuf,
-    _locked: FileLock,
+    lock: FileLock,
     names: AtomicU64,
     remembered: Mutex<HashSet<Protected>>,
 }
 
 impl Protected {
-    pub(crate) const BLOB: &'static str = "blob";
-    pub(crate) const SNAPSHOT: &'static str = "snapshot";
+    const BLOB: &'static str = "blob";
+    const SNAPSHOT: &'static str = "snapshot";
 
     fn columns(&self) -> (&'static str, &str) {
         match self {
@@ -51,29 +50,41 @@ impl Protected {
             Self::Snapshot(id) => (Self::SNAPSHOT, id.as_str()),
         }
     }
+
+    /// The reverse of [`Protected::columns`].
+    pub(crate) fn from_columns(kind: &str, object: String) -> Option<Self> {
+        match kind {
+            Self::BLOB => object.parse().ok().map(Self::Blob),
+            Self::SNAPSHOT => Some(Self::Snapshot(SnapshotId::from_index(object))),
+            _ => None,
+        }
+    }
 }
 
 impl Lease {
     /// Takes a new lease.
     pub(crate) fn take(layout: &Layout) -> Result<Self, StoreError> {
-        let (id, path, locked) = loop {
+        let (id, lock) = loop {
             let id = random_hex();
-            let path = layout.lease(&id);
             // `None`: a reaper took the fresh file for a dead lease; it is welcome to it.
-            if let Some(file) = try_lock_file(&path)? {
-                break (id, path, file);
+            if let Some(lock) = try_lock_file(&layout.lease(&id))? {
+                break (id, lock);
             }
         };
         let directory = layout.tmp(&id);
         fs::create_dir(&directory).map_err(StoreError::io("make", &directory))?;
         Ok(Self {
             id,
-            path,
             directory,
-            _locked: locked,
+            lock,
             names: AtomicU64::new(0),
             remembered: Mutex::default(),
         })
+    }
+
+    /// Where this lease's unfinished things are.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// A path for something unfinished, not used before.
@@ -110,7 +121,7 @@ impl Lease {
         let forgotten = index.write(|transaction| forget(transaction, &self.id));
         let removed = remove_tree(&self.directory);
         if forgotten.is_ok() && removed.is_ok() {
-            let _ = fs::remove_file(&self.path);
+            let _ = fs::remove_file(self.lock.path());
         }
     }
 
@@ -124,29 +135,32 @@ impl Lease {
 /// A lease whose process is gone, held locked while it is being reaped.
 #[derive(Debug)]
 struct DeadLease {
-    path: PathBuf,
+    id: String,
     directory: PathBuf,
-    /// `None` for a directory that never had, or no longer has, a lease file.
-    _locked: Option<FileLock>,
+    lock: FileLock,
 }
 
 impl DeadLease {
-    fn remove(&self) -> Result<(), StoreError> {
+    fn remove(self) -> Result<(), StoreError> {
         remove_tree(&self.directory)?;
-        match fs::remove_file(&self.path) {
-            Err(error) if is_missing(&error) => Ok(()),
-            other => other.map_err(StoreError::io("remove", &self.path)),
-        }
+        let path = self.lock.path().to_owned();
+        self.lock
+            .remove()
+            .map_err(|error| StoreError::io("remove", &path)(error.cause))
     }
 }
 
-/// Removes what dead processes left behind. Returns how many leases that were.
-pub(crate) fn reap(store: &Store) -> Result<usize, StoreError> {
+/// Removes what dead processes left behind. Returns how many leases that were and the space that
+/// their work took.
+pub(crate) fn reap(store: &Store) -> Result<(u64, Space), StoreError> {
     let dead = find_dead(store)?;
-    for lease in &dead {
+    let count = dead.len() as u64;
+    let mut freed = Space::default();
+    for lease in dead {
+        freed.add(measure(&lease.directory)?);
         lease.remove()?;
     }
-    Ok(dead.len())
+    Ok((count, freed))
 }
 
 /// Like [`reap`], but leaves the removal of files, which may take long, to a thread. If the
@@ -170,48 +184,33 @@ pub(crate) fn reap_in_background(store: &Store) -> Result<(), StoreError> {
 }
 
 /// Finds and locks dead leases, and forgets what they protected.
+///
+/// A lease takes its file before it makes its directory. So whoever can lock the file for a
+/// directory that was there before has a dead one, even if that makes the file.
 fn find_dead(store: &Store) -> Result<Vec<DeadLease>, StoreError> {
     let layout = store.layout();
+    let mut ids = names_in(&layout.all_tmp())?;
+    ids.extend(names_in(&layout.leases())?);
+    ids.sort_unstable();
+    ids.dedup();
     let mut dead = Vec::new();
-    // Directories first: a lease has its file before it has its directory, so a directory that is
-    // seen now and has no file afterwards is dead.
-    let directories = names_in(&layout.all_tmp())?;
-    for id in names_in(&layout.leases())? {
-        let path = layout.lease(&id);
-        if let Some(file) = try_lock_file(&path)? {
+    for id in ids {
+        if let Some(lock) = try_lock_file(&layout.lease(&id))? {
             let directory = layout.tmp(&id);
-            dead.push((
+            dead.push(DeadLease {
                 id,
-                DeadLease {
-                    path,
-                    directory,
-                    _locked: Some(file),
-                },
-            ));
+                directory,
+                lock,
+            });
         }
     }
-    for id in directories {
-        let path = layout.lease(&id);
-        let is_known = dead.iter().any(|(known, _)| *known == id);
-        if !is_known && !path.exists() {
-            let directory = layout.tmp(&id);
-            dead.push((
-                id,
-                DeadLease {
-                    path,
-                    directory,
-                    _locked: None,
-                },
-            ));
-        }
+    if !dead.is_empty() {
+        store.index().write(|transaction| {
+            dead.iter()
+                .try_for_each(|lease| forget(transaction, &lease.id))
+        })?;
     }
-    if dead.is_empty() {
-        return Ok(Vec::new());
-    }
-    store
-        .index()
-        .write(|transaction| dead.iter().try_for_each(|(id, _)| forget(transaction, id)))?;
-    Ok(dead.into_iter().map(|(_, lease)| lease).collect())
+    Ok(dead)
 }
 
 fn forget(transaction: &Transaction<'_>, lease: &str) -> Result<(), StoreError> {

@@ -52,18 +52,17 @@ impl Store {
             work: directory.join("work"),
             directory,
         };
-        let made = [
+        for (path, mode) in [
             (&active.directory, 0o700),
             (&active.upper, 0o755),
             (&active.work, 0o700),
-        ];
-        for (path, mode) in made {
+        ] {
             let made = DirBuilder::new().mode(mode).create(path);
             made.map_err(StoreError::io("make", path))?;
         }
         // The process's umask may have taken bits away, and these end up in a layer.
-        let mode = rustix::fs::Mode::from_raw_mode(0o755);
-        rustix::fs::chmod(&active.upper, mode)
+        let readable = rustix::fs::Mode::from_raw_mode(0o755);
+        rustix::fs::chmod(&active.upper, readable)
             .map_err(StoreError::os("set the mode of", &active.upper))?;
         Ok(active)
     }

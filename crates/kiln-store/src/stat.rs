@@ -73,8 +73,10 @@ pub struct StatCache {
     count: usize,
     /// A bit for each record that was looked up.
     seen: Vec<AtomicU32>,
-    fresh: Mutex<BTreeMap<Vec<u8>, (FileStamp, [u8; 32])>>,
+    fresh: Mutex<BTreeMap<Vec<u8>, Fresh>>,
 }
+
+type Fresh = (FileStamp, [u8; 32]);
 
 struct Record<'a> {
     path: &'a [u8],

@@ -16,6 +16,7 @@ use crate::index::{FORMAT, Format, Index};
 use crate::layout::Layout;
 use crate::lease::{Lease, Protected};
 use crate::lock::is_missing;
+use crate::sweep::{drop_doubtful_snapshots, move_orphan_snapshots};
 use crate::{OpenError, StoreError};
 
 /// Space kept back so that the index can still record what is pruned from a full disk, in bytes.
@@ -163,31 +164,21 @@ impl Store {
         if self.index().read(|index| Ok(known(index)?))? == boot {
             return Ok(());
         }
-        let orphans = self.new_orphanage()?;
+        // Its directory takes what has to go. Dropped without being ended, this lease is dead, and
+        // is reaped when somebody has the time.
+        let orphanage = Lease::take(self.layout())?;
         self.index().write(|transaction| {
             if known(transaction)? == boot {
                 return Ok(());
             }
-            crate::sweep::drop_doubtful_snapshots(transaction, self.layout())?;
-            crate::sweep::move_orphan_snapshots(transaction, self.layout(), &orphans)?;
+            drop_doubtful_snapshots(transaction, self.layout())?;
+            move_orphan_snapshots(transaction, self.layout(), orphanage.directory())?;
             transaction.execute(
                 "INSERT OR REPLACE INTO meta VALUES ('boot', ?1)",
                 [boot.unwrap_or_default()],
             )?;
             Ok(())
-        })?;
-        // Stays when something was moved into it; being no live lease's, it is reaped later.
-        let _ = fs::remove_dir(&orphans);
-        Ok(())
-    }
-
-    /// A directory for things to be removed, which belongs to no lease.
-    fn new_orphanage(&self) -> Result<std::path::PathBuf, StoreError> {
-        let path = self
-            .layout()
-            .tmp(&format!("orphans-{}", crate::id::random_hex()));
-        fs::create_dir(&path).map_err(StoreError::io("make", &path))?;
-        Ok(path)
+        })
     }
 
     pub(crate) fn layout(&self) -> &Layout {

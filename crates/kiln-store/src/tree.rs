@@ -47,10 +47,12 @@ pub(crate) fn remove_tree(path: &Path) -> Result<(), StoreError> {
 }
 
 /// The space that the directory `path` and all below it take. An inode with several names is
-/// counted once. Entries that vanish meanwhile count nothing.
+/// counted once. What vanishes meanwhile, since another process prunes, counts nothing.
 pub(crate) fn measure(path: &Path) -> Result<Space, StoreError> {
-    let measured = Dir::open(path).and_then(measure_dir);
-    measured.map_err(|cause| tree_error("measure", path, cause))
+    match Dir::open(path).and_then(measure_dir) {
+        Err(cause) if cause.is_not_found() => Ok(Space::default()),
+        other => other.map_err(|cause| tree_error("measure", path, cause)),
+    }
 }
 
 /// The space that one file takes; nothing if it does not exist.
