@@ -40,6 +40,14 @@ struct Sources {
     epoch: Timestamp,
 }
 
+/// What looking for sources takes.
+struct Look<'a> {
+    request: &'a BootstrapRequest,
+    architecture: Architecture,
+    host: &'a HostApt,
+    programs: &'a Program<'a>,
+}
+
 /// The one step that the events speak of.
 const STEP: StepNumber = StepNumber(1);
 
@@ -98,7 +106,13 @@ fn make(
         scratch: snapshot.work(),
     };
     let host = HostApt::read(&programs)?;
-    let sources = find_sources(request, &host, &programs, events, cancel)?;
+    let look = Look {
+        request,
+        architecture,
+        host: &host,
+        programs: &programs,
+    };
+    let sources = find_sources(&look, events, cancel)?;
     let paths = Paths {
         target: snapshot.upper(),
         sources: &snapshot.work().join("bootstrap.sources"),
@@ -175,12 +189,16 @@ fn check_host(
 
 /// Asks each candidate for its Release file: whether it is there, whose it is, and how old.
 fn find_sources(
-    request: &BootstrapRequest,
-    host: &HostApt,
-    programs: &Program<'_>,
+    look: &Look<'_>,
     events: &dyn Events,
     cancel: &CancelToken,
 ) -> Result<Sources, BootstrapError> {
+    let Look {
+        request,
+        architecture,
+        host,
+        programs,
+    } = *look;
     let mut archives = Vec::new();
     let mut newest = None;
     let mut unknown = None;
@@ -199,6 +217,15 @@ fn find_sources(
         let own = release.origin.as_deref() == Some(request.distribution.origin());
         if candidate.need != Need::Named && !own {
             continue;
+        }
+        if !release.has_port(architecture.debian) {
+            if candidate.need == Need::Companion {
+                continue;
+            }
+            return Err(BootstrapError::NoPackages {
+                suite: archive.suite,
+                platform: request.platform.to_string(),
+            });
         }
         say(
             events,

@@ -40,6 +40,14 @@ pub enum BootstrapError {
         /// The platform.
         platform: String,
     },
+    /// The suite has no packages for the platform.
+    #[error("suite `{suite}` has no packages for `{platform}`")]
+    NoPackages {
+        /// The suite.
+        suite: String,
+        /// The platform.
+        platform: String,
+    },
     /// A program that does the work is not installed.
     #[error("`{program}` is not installed")]
     MissingProgram {
@@ -98,6 +106,9 @@ pub enum BootstrapError {
         #[source]
         cause: io::Error,
     },
+    /// The kernel does not let programs of another architecture run in a namespace of our own.
+    #[error("programs of another architecture can't run here")]
+    Emulation(#[source] io::Error),
     /// A file of the host could not be read, or one for the helper not be written.
     #[error(transparent)]
     Files(#[from] FsError),
@@ -149,6 +160,9 @@ impl BootstrapError {
             }
             Self::SingleId => "apt-get install uidmap, and give the user ids: \
                  usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER"
+                .to_owned(),
+            Self::Emulation(_) => "a `binfmt_misc` in a user namespace needs Linux 6.7; before, make \
+                 the image on a machine of its own architecture"
                 .to_owned(),
             _ => return None,
         };

@@ -128,11 +128,12 @@ pub(crate) fn run(
             let child = command.spawn();
             // The command holds the pipe's other end, and would keep it open.
             drop(command);
-            child
+            child.map_err(failed)?
         }
-        Some(handler) => binfmt::spawn_private(command, std::slice::from_ref(handler)),
+        Some(handler) => binfmt::spawn_private(command, std::slice::from_ref(handler))
+            .map_err(BootstrapError::Emulation)?,
     };
-    let child = Arc::new(Mutex::new(child.map_err(failed)?));
+    let child = Arc::new(Mutex::new(child));
     let in_callback = Arc::clone(&child);
     let guard = cancel.on_cancel(move || {
         // It may have ended meanwhile; then there is nothing to kill.

@@ -9,9 +9,17 @@ pub(crate) struct Release {
     pub(crate) origin: Option<String>,
     /// When the archive was last changed.
     pub(crate) date: Option<Timestamp>,
+    /// Debian's names of the ports that it has; none where the file does not say.
+    pub(crate) architectures: Vec<String>,
 }
 
 impl Release {
+    /// Whether the archive has packages for the port, as far as it says.
+    pub(crate) fn has_port(&self, debian: &str) -> bool {
+        let ports = &self.architectures;
+        ports.is_empty() || ports.iter().any(|port| port == debian)
+    }
+
     /// Reads the fields. Signatures are checked by apt, which reads the same file for itself.
     pub(crate) fn parse(text: &str) -> Self {
         let field = |name: &str| {
@@ -21,6 +29,11 @@ impl Release {
         Self {
             origin: field("Origin").map(|origin| origin.trim().to_owned()),
             date: field("Date").and_then(parse_date),
+            architectures: field("Architectures")
+                .unwrap_or_default()
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect(),
         }
     }
 }
@@ -57,12 +70,15 @@ mod tests {
              Origin: Debian\n\
              Suite: oldstable\n\
              Date: Sat, 11 Jul 2026 10:16:37 UTC\n\
+             Architectures: all amd64 arm64\n\
              MD5Sum:\n\
              Origin: not this one\n",
         );
         assert_eq!(release.origin.as_deref(), Some("Debian"));
         let date = release.date.map(|date| date.to_string());
         assert_eq!(date.as_deref(), Some("2026-07-11T10:16:37Z"));
+        assert!(release.has_port("arm64") && !release.has_port("riscv64"));
+        assert!(Release::parse("").has_port("riscv64"));
     }
 
     #[test]
