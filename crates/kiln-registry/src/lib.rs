@@ -1,88 +1,40 @@
-//! Distribution client: resolve, pull, push, authentication, mirrors.
+//! Distribution client: resolve, pull and push images over the registry HTTP API.
+//!
+//! A [`Client`] is a value: it is made from a [`ClientConfig`], which says how each registry is
+//! reached and where credentials are, and it holds the tokens it was given. Two tenants are two
+//! clients; nothing is global and the environment is not read.
+//!
+//! | need | function |
+//! |---|---|
+//! | what does a name lead to? | [`Client::resolve`], [`Client::head`] |
+//! | the bytes of a blob, from an offset | [`Client::pull_blob`] |
+//! | give a blob, a manifest | [`Client::push_blob`], [`Client::push_manifest`] |
+//! | which tags are there? | [`Client::tags`] |
+//!
+//! What a registry says is not trusted: documents are bounded and compared with their digest, a
+//! blob's length is bounded, credentials are sent to the registry and its token service and never
+//! along a redirect. Whoever takes a blob's bytes checks its digest.
+//!
+//! Deliberately absent: where blobs are kept (`kiln-store`), parallel transfers (`kiln-engine`),
+//! signatures and referrers.
 
-use std::io::{self, Read, Write};
+mod auth;
+mod challenge;
+mod client;
+mod config;
+mod credentials;
+mod endpoint;
+mod error;
+mod helper;
+mod http;
+mod manifest;
+mod pull;
+mod push;
 
-use kiln_base::CancelToken;
-use kiln_oci::{Descriptor, MediaType, Reference};
-
-/// Talks to registries.
-#[derive(Debug)]
-pub struct Client {}
-
-/// A document as a registry gave it; the bytes have the descriptor's digest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resolved {
-    /// Media type, digest and size.
-    pub descriptor: Descriptor,
-    /// The document.
-    pub bytes: Vec<u8>,
-}
-
-/// Why a registry did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// To be replaced by the real ones.
-    #[error("not there")]
-    NotThere,
-}
-
-impl RegistryError {
-    /// Whether the transfer broke off, so that going on from there may help.
-    pub fn is_interrupted(&self) -> bool {
-        false
-    }
-}
-
-/// Opens a blob's content from its beginning; called again for each attempt.
-pub type OpenBlob<'a> = &'a (dyn Fn() -> io::Result<Box<dyn Read + Send>> + Sync);
-
-impl Client {
-    /// The manifest or index that a name leads to (by digest where it has one).
-    pub fn resolve(
-        &self,
-        reference: &Reference,
-        cancel: &CancelToken,
-    ) -> Result<Resolved, RegistryError> {
-        let _ = (reference, cancel);
-        unimplemented!()
-    }
-
-    /// A blob's bytes from `offset` on; whoever takes them checks the digest.
-    pub fn pull_blob(
-        &self,
-        reference: &Reference,
-        blob: &Descriptor,
-        offset: u64,
-        sink: &mut dyn Write,
-        cancel: &CancelToken,
-    ) -> Result<(), RegistryError> {
-        let _ = (reference, blob, offset, sink, cancel);
-        unimplemented!()
-    }
-
-    /// Uploads a blob, unless the registry has it, or takes it from one of the repositories
-    /// `mount_from` of the same registry.
-    pub fn push_blob(
-        &self,
-        reference: &Reference,
-        blob: &Descriptor,
-        mount_from: &[String],
-        content: OpenBlob<'_>,
-        cancel: &CancelToken,
-    ) -> Result<(), RegistryError> {
-        let _ = (reference, blob, mount_from, content, cancel);
-        unimplemented!()
-    }
-
-    /// Uploads a manifest or an index under a tag, or by its digest where the name has one.
-    pub fn push_manifest(
-        &self,
-        reference: &Reference,
-        media_type: &MediaType,
-        bytes: &[u8],
-        cancel: &CancelToken,
-    ) -> Result<(), RegistryError> {
-        let _ = (reference, media_type, bytes, cancel);
-        unimplemented!()
-    }
-}
+pub use client::Client;
+pub use config::{ClientCertificate, ClientConfig, HostConfig, Proxy, RetryPolicy};
+pub use credentials::{Credential, CredentialError, CredentialSource};
+pub use error::{Attempt, Failure, RegistryError};
+pub use helper::HelperError;
+pub use manifest::Resolved;
+pub use push::OpenBlob;

@@ -1,0 +1,356 @@
+//! Sending blobs: only those the registry lacks, from another repository where it can take them
+//! from there, in one request where it goes well, and going on where it broke off where not.
+
+use std::io::{self, Read};
+
+use kiln_base::CancelToken;
+use kiln_oci::{Descriptor, Reference};
+use reqwest::blocking::Response;
+use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE};
+use reqwest::{Method, StatusCode, Url};
+
+use crate::auth::{Scopes, scope};
+use crate::client::{Session, is_transient, is_worth_another};
+use crate::error::Failure;
+use crate::http::{Payload, Request, location};
+use crate::{Client, RegistryError};
+
+/// Opens a blob's content from its beginning; called again for each attempt.
+pub type OpenBlob<'a> = &'a (dyn Fn() -> io::Result<Box<dyn Read + Send>> + Sync);
+
+/// How often an upload goes on, or begins again, after it broke off.
+const MAX_RESUMES: u32 = 5;
+/// The size of the parts for registries that take no blob in one request.
+const CHUNK_SIZE: u64 = 16 * 1024 * 1024;
+/// How many other repositories are offered as sources of a blob.
+const MAX_MOUNTS: usize = 3;
+const CHUNK_MINIMUM: &str = "oci-chunk-min-length";
+const OCTETS: &str = "application/octet-stream";
+
+impl Client {
+    /// Uploads a blob, unless the registry has it already, or takes it from one of the
+    /// repositories `mount_from` of the same registry.
+    pub fn push_blob(
+        &self,
+        reference: &Reference,
+        blob: &Descriptor,
+        mount_from: &[String],
+        content: OpenBlob<'_>,
+        cancel: &CancelToken,
+    ) -> Result<(), RegistryError> {
+        let action = format!("push blob `{}`", blob.digest);
+        let upload = Upload {
+            session: self.session(reference, &action, cancel),
+            scopes: vec![scope(reference.repository(), "pull,push")],
+            blob,
+            content,
+        };
+        upload
+            .run(mount_from)
+            .map_err(|failure| upload.session.error(failure))
+    }
+}
+
+struct Upload<'a> {
+    session: Session<'a>,
+    scopes: Scopes,
+    blob: &'a Descriptor,
+    content: OpenBlob<'a>,
+}
+
+/// What became of one way of sending the content.
+enum Sent {
+    Done,
+    /// The registry does not take a blob in one request.
+    NotInOne,
+}
+
+/// An upload that the registry has begun.
+struct Begun {
+    location: Url,
+    /// The smallest part the registry takes, except for the last.
+    chunk_minimum: u64,
+}
+
+impl Upload<'_> {
+    fn run(&self, mount_from: &[String]) -> Result<(), Failure> {
+        if self.exists()? {
+            return Ok(());
+        }
+        let mut begun = None;
+        for repository in mount_from.iter().take(MAX_MOUNTS) {
+            match self.mount(repository)? {
+                Mount::Mounted => return Ok(()),
+                Mount::Declined(Some(upload)) => {
+                    begun = Some(upload);
+                    break;
+                }
+                Mount::Declined(None) => {}
+            }
+        }
+        let begun = match begun {
+            Some(begun) => begun,
+            None => self.begin()?,
+        };
+        match self.send_whole(&begun)? {
+            Sent::Done => Ok(()),
+            Sent::NotInOne => self.send_in_parts(&self.begin()?),
+        }
+    }
+
+    fn exists(&self) -> Result<bool, Failure> {
+        let url = self.session.url(&format!("blobs/{}", self.blob.digest))?;
+        let request = request(Method::HEAD, url, Payload::Nothing);
+        let response = self.session.send(&request, &self.scopes)?;
+        match response.status() {
+            status if status.is_success() => Ok(true),
+            // A refusal of HEAD has no words; that of the POST which follows does.
+            StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(false),
+            _ => Err(self.session.refusal(response)),
+        }
+    }
+
+    /// Asks the registry to take the blob from another of its repositories.
+    fn mount(&self, repository: &str) -> Result<Mount, Failure> {
+        let mut url = self.session.url("blobs/uploads/")?;
+        url.query_pairs_mut()
+            .append_pair("mount", self.blob.digest.as_str())
+            .append_pair("from", repository);
+        let mut scopes = self.scopes.clone();
+        scopes.push(scope(repository, "pull"));
+        let request = request(Method::POST, url, Payload::Bytes(&[]));
+        // A credential that may not read the other repository is no reason to fail.
+        let response = match self.session.send(&request, &scopes) {
+            Ok(response) => response,
+            Err(Failure::Token {
+                status: 400..=403, ..
+            }) => return Ok(Mount::Declined(None)),
+            Err(failure) => return Err(failure),
+        };
+        Ok(match response.status() {
+            StatusCode::CREATED => Mount::Mounted,
+            StatusCode::ACCEPTED => Mount::Declined(begun(&response)),
+            _ => Mount::Declined(None),
+        })
+    }
+
+    fn begin(&self) -> Result<Begun, Failure> {
+        let url = self.session.url("blobs/uploads/")?;
+        let request = request(Method::POST, url, Payload::Bytes(&[]));
+        let response = self.session.send(&request, &self.scopes)?;
+        if response.status() != StatusCode::ACCEPTED {
+            return Err(self.session.refusal(response));
+        }
+        begun(&response).ok_or(Failure::Protocol("an upload without address"))
+    }
+
+    /// Sends the whole content in one request; where that breaks off, asks how far it came and
+    /// sends the rest, or begins again.
+    fn send_whole(&self, begun: &Begun) -> Result<Sent, Failure> {
+        let (mut location, mut offset) = (begun.location.clone(), 0);
+        let mut resumes = 0;
+        loop {
+            let failure = match self.finish(&location, offset) {
+                Ok(response) if response.status().is_success() => return self.check(&response),
+                Ok(response) if resumes == 0 && offset == 0 && refuses_size(&response) => {
+                    return Ok(Sent::NotInOne);
+                }
+                Ok(response) if is_transient(response.status()) => self.session.refusal(response),
+                Ok(response) => return Err(self.session.refusal(response)),
+                Err(failure) if is_worth_another(&failure) => failure,
+                Err(failure) => return Err(failure),
+            };
+            resumes += 1;
+            if resumes > MAX_RESUMES {
+                return Err(failure);
+            }
+            // The registry may have taken all of it and lost only its answer.
+            if self.exists()? {
+                return Ok(Sent::Done);
+            }
+            (location, offset) = match self.progress(&location)? {
+                Some(progress) => progress,
+                None => (self.begin()?.location, 0),
+            };
+        }
+    }
+
+    /// The request that ends an upload, with the content from `offset` on.
+    fn finish(&self, location: &Url, offset: u64) -> Result<Response, Failure> {
+        let mut location = location.clone();
+        if offset > 0 {
+            // A PUT has no place for a range in every registry: the rest goes as a part first.
+            let rest = self.blob.size.saturating_sub(offset);
+            let response = self.send_part(&location, offset, rest)?;
+            if response.status() != StatusCode::ACCEPTED {
+                return Ok(response);
+            }
+            location = crate::http::location(&response).unwrap_or(location);
+            return self.close(location, Payload::Bytes(&[]));
+        }
+        let open = |offset| self.open_at(offset);
+        let payload = Payload::Stream {
+            open: &open,
+            offset: 0,
+            length: self.blob.size,
+        };
+        self.close(location, payload)
+    }
+
+    fn close(&self, mut location: Url, payload: Payload<'_>) -> Result<Response, Failure> {
+        location
+            .query_pairs_mut()
+            .append_pair("digest", self.blob.digest.as_str());
+        let request = request(Method::PUT, location, payload);
+        self.session.send_authorized(&request, &self.scopes)
+    }
+
+    fn send_part(&self, location: &Url, offset: u64, length: u64) -> Result<Response, Failure> {
+        let open = |offset| self.open_at(offset);
+        let payload = Payload::Stream {
+            open: &open,
+            offset,
+            length,
+        };
+        let mut request = request(Method::PATCH, location.clone(), payload);
+        let last = (offset + length).saturating_sub(1);
+        if let Ok(range) = HeaderValue::from_str(&format!("{offset}-{last}")) {
+            request.headers.insert(CONTENT_RANGE, range);
+        }
+        self.session.send_authorized(&request, &self.scopes)
+    }
+
+    /// Sends the content in parts of a moderate size.
+    fn send_in_parts(&self, begun: &Begun) -> Result<(), Failure> {
+        let size = begun.chunk_minimum.max(CHUNK_SIZE);
+        let (mut location, mut offset) = (begun.location.clone(), 0);
+        let mut resumes = 0;
+        while offset < self.blob.size {
+            let length = size.min(self.blob.size - offset);
+            let failure = match self.send_part(&location, offset, length) {
+                Ok(response) if response.status() == StatusCode::ACCEPTED => {
+                    location = crate::http::location(&response).unwrap_or(location);
+                    offset += length;
+                    continue;
+                }
+                Ok(response) if is_transient(response.status()) => self.session.refusal(response),
+                Ok(response) => return Err(self.session.refusal(response)),
+                Err(failure) if is_worth_another(&failure) => failure,
+                Err(failure) => return Err(failure),
+            };
+            resumes += 1;
+            if resumes > MAX_RESUMES {
+                return Err(failure);
+            }
+            (location, offset) = match self.progress(&location)? {
+                Some(progress) => progress,
+                None => (self.begin()?.location, 0),
+            };
+        }
+        let response = self.close(location, Payload::Bytes(&[]))?;
+        if !response.status().is_success() {
+            return Err(self.session.refusal(response));
+        }
+        self.check(&response).map(|_| ())
+    }
+
+    /// How far the registry came with an upload, and where it goes on; `None` where it has
+    /// forgotten it.
+    fn progress(&self, location: &Url) -> Result<Option<(Url, u64)>, Failure> {
+        let request = request(Method::GET, location.clone(), Payload::Nothing);
+        let response = self.session.send(&request, &self.scopes)?;
+        if response.status() != StatusCode::NO_CONTENT {
+            return Ok(None);
+        }
+        let range = response
+            .headers()
+            .get(RANGE)
+            .and_then(|range| range.to_str().ok());
+        let Some(next) = range.and_then(next_byte) else {
+            return Ok(None);
+        };
+        let location = crate::http::location(&response).unwrap_or_else(|| location.clone());
+        Ok((next <= self.blob.size).then_some((location, next)))
+    }
+
+    fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send>> {
+        let mut content = (self.content)()?;
+        let skipped = io::copy(&mut content.by_ref().take(offset), &mut io::sink())?;
+        if skipped < offset {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(content)
+    }
+
+    fn check(&self, response: &Response) -> Result<Sent, Failure> {
+        match crate::manifest::content_digest(response) {
+            Some(found) if found != self.blob.digest => Err(Failure::Digest {
+                expected: self.blob.digest.clone(),
+                found,
+            }),
+            _ => Ok(Sent::Done),
+        }
+    }
+}
+
+fn request(method: Method, url: Url, payload: Payload<'_>) -> Request<'_> {
+    let mut headers = HeaderMap::new();
+    if !matches!(payload, Payload::Nothing) {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(OCTETS));
+    }
+    Request {
+        method,
+        url,
+        headers,
+        payload,
+    }
+}
+
+/// What became of the wish to take a blob from another repository.
+enum Mount {
+    Mounted,
+    /// Not done; the registry may have begun an upload instead.
+    Declined(Option<Begun>),
+}
+
+fn begun(response: &Response) -> Option<Begun> {
+    let minimum = response
+        .headers()
+        .get(HeaderName::from_static(CHUNK_MINIMUM));
+    let minimum = minimum.and_then(|value| value.to_str().ok()?.parse().ok());
+    Some(Begun {
+        location: location(response)?,
+        chunk_minimum: minimum.unwrap_or(0),
+    })
+}
+
+/// The byte after those of `Range: 0-99`. A registry that has none says `0-0`, as one that has the
+/// first does: sending a byte again is refused, so the upload then begins again.
+fn next_byte(range: &str) -> Option<u64> {
+    let range = range.trim().trim_start_matches("bytes=");
+    let (start, end) = range.split_once('-')?;
+    let end: u64 = end.parse().ok()?;
+    (start == "0" && end > 0).then_some(end + 1)
+}
+
+/// Whether the registry, or something in front of it, does not take a blob in one request.
+fn refuses_size(response: &Response) -> bool {
+    matches!(
+        response.status().as_u16(),
+        400 | 405 | 411 | 413 | 416 | 501
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_goes_on_after_the_last_byte() {
+        assert_eq!(next_byte("0-99"), Some(100));
+        assert_eq!(next_byte("bytes=0-99"), Some(100));
+        assert_eq!(next_byte("0-0"), None);
+        assert_eq!(next_byte("5-9"), None);
+        assert_eq!(next_byte("x"), None);
+    }
+}
