@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
 use kiln_sys::process::{adopt, close_others_on_exec};
-use kiln_sys::sandbox::{Forked, Namespaces, exit_now, fork, unshare};
+use kiln_sys::sandbox::{BpfInstruction, Forked, Namespaces, exit_now, fork, unshare};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{
@@ -22,7 +22,7 @@ use rustix::process::{
 
 use crate::Stage;
 use crate::wire::{
-    Failure, Report, WireMountKind, WireStep, errno_of, receive_signal, send_report,
+    Failure, Report, WireMountKind, WireStep, decode_step, errno_of, receive_signal, send_report,
 };
 use filesystems::ControlGroups;
 
@@ -60,6 +60,7 @@ struct Step {
     root: OwnedFd,
     mounts: Vec<Mount>,
     control_groups: ControlGroups,
+    filter: Vec<BpfInstruction>,
 }
 
 struct Mount {
@@ -81,7 +82,7 @@ impl Step {
         file.rewind()?;
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
-        let mut wire: WireStep = serde_json::from_slice(&text)?;
+        let (mut wire, filter) = decode_step(&text)?;
         let mounts = std::mem::take(&mut wire.mounts).into_iter().map(|mount| {
             let kind = match mount.kind {
                 WireMountKind::Attach { mount, directory } => MountKind::Attach {
@@ -106,6 +107,7 @@ impl Step {
             root: adopt(wire.root)?,
             mounts,
             control_groups: ControlGroups::of_host(),
+            filter,
             wire,
         })
     }

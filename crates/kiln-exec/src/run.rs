@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use kiln_base::CancelToken;
 use kiln_base::events::Stream;
@@ -15,14 +16,17 @@ use kiln_sys::idmap::IdMap;
 use kiln_sys::mount::{Attributes, Recursion, bind_fd, set_attributes};
 use kiln_sys::namespace::Grade;
 use kiln_sys::process::spawn;
+use kiln_sys::sandbox::BpfInstruction;
 use kiln_sys::signal::Signal;
 use rustix::fs::{FileType, MemfdFlags, fstat, memfd_create};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::spec::Access;
 use crate::stubs::{Kind, StubError, Stubs};
-use crate::wire::{Report, WireMount, WireMountKind, WireStep, WireStreams};
-use crate::{Control, ExecError, MountKind, Network, Stdio, StepMount, StepSpec};
+use crate::wire::{Report, WireMount, WireMountKind, WireStep, WireStreams, encode_step};
+use crate::{
+    Control, ExecError, MountKind, Network, Stdio, StepMount, StepSpec, capabilities, seccomp,
+};
 use streams::Streams;
 
 /// How a program ended.
@@ -230,6 +234,12 @@ fn execute(
     }
 }
 
+/// The default filter, the same for every step and compiled once.
+static FILTER: LazyLock<Option<Vec<BpfInstruction>>> = LazyLock::new(|| {
+    let family = seccomp::Family::host()?;
+    Some(seccomp::filter(family, capabilities::DEFAULT))
+});
+
 /// A step in the form that the helper reads, with the descriptors that go with it.
 struct Packed {
     wire: WireStep,
@@ -274,7 +284,9 @@ impl Packed {
     }
 
     fn to_memory(&self) -> io::Result<OwnedFd> {
-        memory_file("kiln-step", &serde_json::to_vec(&self.wire)?)
+        // Without a table for this machine nothing is run: an open sandbox would be worse.
+        let filter = FILTER.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        memory_file("kiln-step", &encode_step(&self.wire, filter)?)
     }
 }
 

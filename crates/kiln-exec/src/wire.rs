@@ -1,6 +1,7 @@
 //! What `run` and its helper say to each other.
 //!
-//! The step goes to the helper as JSON in a memory file; descriptors are named by number. Over a
+//! The step goes to the helper in a memory file: the length of the system call filter (4 bytes, native
+//! order), the filter's instructions (8 bytes each), the rest as JSON with descriptors by number. Over a
 //! sequenced socket the helper sends [`Report`]s and kiln sends single bytes, each a signal's number
 //! for the program. The end of the stream tells either side that the other one is gone. Both ends are
 //! the same binary, so there is no version.
@@ -10,6 +11,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use kiln_sys::namespace::Grade;
+use kiln_sys::sandbox::BpfInstruction;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recv, recvmsg, send, sendmsg,
@@ -89,6 +91,38 @@ pub(crate) enum WireMountKind {
         content: RawFd,
         mode: u32,
     },
+}
+
+/// The content of the memory file.
+pub(crate) fn encode_step(step: &WireStep, filter: &[BpfInstruction]) -> io::Result<Vec<u8>> {
+    let length = u32::try_from(filter.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut bytes = length.to_ne_bytes().to_vec();
+    for instruction in filter {
+        bytes.extend(instruction.code.to_ne_bytes());
+        bytes.extend([instruction.jt, instruction.jf]);
+        bytes.extend(instruction.k.to_ne_bytes());
+    }
+    serde_json::to_writer(&mut bytes, step)?;
+    Ok(bytes)
+}
+
+/// Reads what [`encode_step`] wrote.
+pub(crate) fn decode_step(bytes: &[u8]) -> io::Result<(WireStep, Vec<BpfInstruction>)> {
+    let cut = || io::Error::from(io::ErrorKind::UnexpectedEof);
+    let (length, mut rest) = bytes.split_first_chunk().ok_or_else(cut)?;
+    let mut filter = Vec::new();
+    for _ in 0..u32::from_ne_bytes(*length) {
+        let (instruction, behind) = rest.split_first_chunk().ok_or_else(cut)?;
+        let [c0, c1, jt, jf, k0, k1, k2, k3] = *instruction;
+        filter.push(BpfInstruction {
+            code: u16::from_ne_bytes([c0, c1]),
+            jt,
+            jf,
+            k: u32::from_ne_bytes([k0, k1, k2, k3]),
+        });
+        rest = behind;
+    }
+    Ok((serde_json::from_slice(rest)?, filter))
 }
 
 /// What the helper has to say.

@@ -336,11 +336,10 @@ fn mount_control_groups(target: BorrowedFd<'_>, groups: &ControlGroups) -> io::R
         let Ok(group) = bind(&group, Recursion::This) else {
             continue;
         };
-        set_attributes(group.as_fd(), SAFE.union(RDONLY), Recursion::This)?;
         mkdirat(&directory, name, Mode::from_raw_mode(0o755))?;
         attach_below(&group, &directory, name)?;
     }
-    set_attributes(directory.as_fd(), RDONLY, Recursion::This)
+    set_attributes(directory.as_fd(), SAFE.union(RDONLY), Recursion::Below)
 }
 
 /// The directory of each hierarchy below `/sys/fs/cgroup` and this process's group in it, from the

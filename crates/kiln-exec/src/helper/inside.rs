@@ -20,7 +20,7 @@ use rustix::process::{Uid, chdir, setsid, umask};
 
 use super::{StageError, Step, at};
 use crate::wire::{Failure, Report, WireGrade, WireStreams, errno_of, send_report};
-use crate::{DEFAULT_PATH, Stage, capabilities, seccomp};
+use crate::{DEFAULT_PATH, Stage, capabilities};
 
 impl Step {
     /// Turns this process into the program. Returns only what went wrong.
@@ -111,11 +111,7 @@ impl Step {
 
     fn drop_privileges(&self) -> Result<(), StageError> {
         forget_keys().map_err(at(Stage::Credentials))?;
-        // Without a table for this machine nothing is run: an open sandbox would be worse.
-        let family = seccomp::Family::host();
-        let family = family.ok_or(Errno::NOSYS).map_err(at(Stage::Seccomp))?;
-        let filter = seccomp::filter(family, capabilities::DEFAULT);
-        install_filter(&filter).map_err(at(Stage::Seccomp))?;
+        install_filter(&self.filter).map_err(at(Stage::Seccomp))?;
         let change = match self.wire.grade {
             WireGrade::RootlessSingle => GroupChange::Denied,
             WireGrade::Root | WireGrade::RootlessMapped => GroupChange::Allowed,
