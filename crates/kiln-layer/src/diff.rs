@@ -1,4 +1,12 @@
 //! Comparing the upper directory of an overlay with what is below it.
+//!
+//! The rules are BuildKit's: a directory counts as changed when its mode, owner or attributes
+//! differ or something in it changed, not when only its time did; a file also when its size or
+//! time differ, and its content is compared where both times may have been cut to whole seconds.
+
+mod compare;
+mod links;
+mod walk;
 
 use std::path::PathBuf;
 
@@ -6,6 +14,7 @@ use kiln_base::{CancelToken, Cancelled};
 use kiln_sys::fs::{Dir, FsError};
 
 use crate::changes::Changes;
+use crate::lower::Lowers;
 use crate::overlay::OverlayXattrs;
 
 /// How to read the directories.
@@ -21,6 +30,15 @@ pub enum DiffError {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] FsError),
+    /// A file could not be read to its end.
+    #[error("could not read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        cause: std::io::Error,
+    },
     /// A layer can't hold such a name: readers would take it for a whiteout.
     #[error("`{}` can't be stored in a layer: the name begins with `.wh.`", path.display())]
     WhiteoutName {
@@ -42,13 +60,21 @@ pub enum DiffError {
 
 /// What `upper` changes in the tree that `lowers` (top first) stack up to.
 ///
-/// With no lowers this is all that is in `upper`; it may then also be a mounted root file system.
+/// The root directory itself is never part of it, and sockets are left out. With no lowers this
+/// is all that is in `upper`; it may then also be a mounted root file system.
 pub fn diff(
     upper: &Dir,
     lowers: &[Dir],
     options: &DiffOptions,
     cancel: &CancelToken,
 ) -> Result<Changes, DiffError> {
-    let _ = (upper, lowers, options, cancel);
-    unimplemented!()
+    let lowers = Lowers {
+        roots: lowers,
+        xattrs: options.xattrs,
+    };
+    let records = walk::walk(upper, lowers, cancel)?;
+    Ok(Changes {
+        root: upper.try_clone()?,
+        list: links::select(records),
+    })
 }

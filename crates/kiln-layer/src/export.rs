@@ -1,12 +1,15 @@
 //! Outputs of a whole root file system: one tar archive, or a plain directory.
 
 use std::io::Write;
+use std::num::NonZeroUsize;
 
 use kiln_base::{CancelToken, Timestamp};
 use kiln_sys::fs::{Dir, FsError};
 
-use crate::diff::DiffError;
-use crate::write::WriteError;
+use crate::diff::{DiffError, DiffOptions, diff};
+use crate::options::{LayerCompression, LayerOptions};
+use crate::overlay::OverlayXattrs;
+use crate::write::{WriteError, write_layer};
 
 /// How to export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +39,16 @@ pub fn tar_tree(
     options: &ExportOptions,
     cancel: &CancelToken,
 ) -> Result<(), ExportError> {
-    let _ = (root, sink, options, cancel);
-    unimplemented!()
+    // The marks of overlayfs don't show in a mounted root, so it does not matter which are meant.
+    let xattrs = OverlayXattrs::User;
+    let changes = diff(root, &[], &DiffOptions { xattrs }, cancel)?;
+    let options = LayerOptions {
+        compression: LayerCompression::None,
+        clamp_mtime: options.clamp_mtime,
+        threads: NonZeroUsize::MIN,
+    };
+    write_layer(&changes, sink, &options, cancel)?;
+    Ok(())
 }
 
 /// Copies all that is in `root` into the directory `dest`, over what is there. Owners, device

@@ -16,10 +16,14 @@ mod changes;
 mod decode;
 mod diff;
 mod export;
+mod lower;
 mod merge;
 mod options;
 mod overlay;
+mod pax;
+mod pipeline;
 mod reader;
+mod stream;
 mod unpack;
 mod write;
 

@@ -23,7 +23,7 @@ pub enum LayerCompression {
     Gzip(GzipLevel),
     /// gzip in a single member for readers that stop after the first; slower, on one thread.
     GzipSingle(GzipLevel),
-    /// Zstandard, one frame for each 4 MiB of tar.
+    /// Zstandard, one frame for each MiB of tar.
     Zstd(ZstdLevel),
     /// Plain tar.
     None,

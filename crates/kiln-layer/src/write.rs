@@ -1,13 +1,17 @@
-//! Changes to blob.
+//! Changes to blob: tar, hash, compress, hash, in one pass with flat memory.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use kiln_base::{CancelToken, Cancelled};
+use kiln_oci::Digester;
 use kiln_sys::fs::FsError;
 
 use crate::changes::Changes;
-use crate::options::{LayerOptions, LayerSummary};
+use crate::options::{LayerCompression, LayerOptions, LayerSummary};
+use crate::pipeline::{self, BLOCK_BYTES, BlockCodec};
+use crate::stream::{self, BlockSink, TarSummary};
 
 /// Why a layer could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +34,15 @@ pub enum WriteError {
         /// The file.
         path: PathBuf,
     },
-    /// The sink refused the bytes.
+    /// An extended attribute whose name a tar header can't hold.
+    #[error("`{}` has the extended attribute `{}`, which a layer can't hold", path.display(), name.display())]
+    XattrName {
+        /// The file.
+        path: PathBuf,
+        /// The attribute.
+        name: OsString,
+    },
+    /// The sink refused the bytes, or a block could not be compressed.
     #[error("could not write the layer")]
     Sink(#[source] io::Error),
     /// Told to stop.
@@ -45,6 +57,90 @@ pub fn write_layer(
     options: &LayerOptions,
     cancel: &CancelToken,
 ) -> Result<LayerSummary, WriteError> {
-    let _ = (changes, sink, options, cancel);
-    unimplemented!()
+    let mut output = Output {
+        sink,
+        digester: Digester::sha256(),
+    };
+    let clamp = options.clamp_mtime;
+    let codec = match options.compression {
+        LayerCompression::Gzip(level) => BlockCodec::Gzip(level),
+        LayerCompression::Zstd(level) => BlockCodec::Zstd(level),
+        LayerCompression::GzipSingle(level) => {
+            let level = flate2::Compression::new(u32::from(level.get()));
+            // 255 is the format's word for an unknown system, as in the other gzip layers.
+            let mut gzip = flate2::GzBuilder::new()
+                .mtime(0)
+                .operating_system(255)
+                .write(&mut output, level);
+            let tar = write_plain(changes, options, &mut gzip, cancel)?;
+            gzip.finish().map_err(WriteError::Sink)?;
+            return output.finish(tar);
+        }
+        LayerCompression::None => {
+            let tar = write_plain(changes, options, &mut output, cancel)?;
+            return output.finish(tar);
+        }
+    };
+    let tar = pipeline::write_blocks(
+        changes,
+        clamp,
+        codec,
+        options.threads,
+        (&mut output, cancel),
+    )?;
+    output.finish(tar)
+}
+
+/// Writes the tar stream as it comes, on the calling thread.
+fn write_plain(
+    changes: &Changes,
+    options: &LayerOptions,
+    sink: &mut dyn Write,
+    cancel: &CancelToken,
+) -> Result<TarSummary, WriteError> {
+    let block = vec![0; BLOCK_BYTES];
+    stream::write_tar(changes, options.clamp_mtime, block, Plain(sink), cancel)
+}
+
+/// Takes blocks of tar as they are.
+struct Plain<'a>(&'a mut dyn Write);
+
+impl BlockSink for Plain<'_> {
+    fn put(&mut self, block: Vec<u8>, filled: usize) -> Result<Vec<u8>, WriteError> {
+        self.0
+            .write_all(&block[..filled])
+            .map_err(WriteError::Sink)?;
+        Ok(block)
+    }
+}
+
+/// Where the blob goes, with its digest.
+struct Output<W> {
+    sink: W,
+    digester: Digester,
+}
+
+impl<W: Write> Write for Output<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.sink.write(bytes)?;
+        self.digester.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+}
+
+impl<W: Write> Output<W> {
+    fn finish(mut self, tar: TarSummary) -> Result<LayerSummary, WriteError> {
+        self.sink.flush().map_err(WriteError::Sink)?;
+        let size = self.digester.length();
+        Ok(LayerSummary {
+            diff_id: tar.diff_id,
+            digest: self.digester.finish(),
+            size,
+            uncompressed_size: tar.size,
+        })
+    }
 }

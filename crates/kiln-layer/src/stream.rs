@@ -1,0 +1,163 @@
+//! The tar stream of a layer, cut into blocks of a fixed size as it is made.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use kiln_base::{CancelToken, Timestamp};
+use kiln_oci::{Digest, Digester};
+
+use crate::changes::{Change, Changes, Entry, Node};
+use crate::pax;
+use crate::write::WriteError;
+
+/// Takes a full block and gives an empty one, of the same size, for the next.
+pub(crate) trait BlockSink {
+    fn put(&mut self, block: Vec<u8>, filled: usize) -> Result<Vec<u8>, WriteError>;
+}
+
+/// Collects the tar stream into blocks and hashes it.
+struct Stream<S> {
+    sink: S,
+    block: Vec<u8>,
+    filled: usize,
+    digester: Digester,
+}
+
+/// The diff ID and the length of a tar stream.
+pub(crate) struct TarSummary {
+    pub(crate) diff_id: Digest,
+    pub(crate) size: u64,
+}
+
+/// Writes all changes as tar into `sink`, in blocks of the size of `block`.
+pub(crate) fn write_tar<S: BlockSink>(
+    changes: &Changes,
+    clamp_mtime: Option<Timestamp>,
+    block: Vec<u8>,
+    sink: S,
+    cancel: &CancelToken,
+) -> Result<TarSummary, WriteError> {
+    let mut stream = Stream {
+        sink,
+        block,
+        filled: 0,
+        digester: Digester::sha256(),
+    };
+    let mut headers = Vec::new();
+    for change in &changes.list {
+        cancel.check()?;
+        headers.clear();
+        match change {
+            Change::Whiteout(path) => pax::put_whiteout(&mut headers, path),
+            Change::Entry(entry) => put_entry(&mut headers, entry, clamp_mtime)?,
+        }
+        stream.put(&headers)?;
+        if let Change::Entry(Entry {
+            node: Node::File(size @ 1..),
+            path,
+            ..
+        }) = change
+        {
+            let file = changes.root.open_file_beneath(path)?;
+            stream.put_content(&file, *size, path, cancel)?;
+        }
+    }
+    stream.put_zeros(2 * pax::BLOCK_BYTES)?;
+    stream.flush()?;
+    Ok(TarSummary {
+        size: stream.digester.length(),
+        diff_id: stream.digester.finish(),
+    })
+}
+
+fn put_entry(
+    headers: &mut Vec<u8>,
+    entry: &Entry,
+    clamp: Option<Timestamp>,
+) -> Result<(), WriteError> {
+    pax::put_entry(headers, entry, clamp).map_err(|pax::XattrName(name)| WriteError::XattrName {
+        path: entry.path.clone(),
+        name,
+    })
+}
+
+impl<S: BlockSink> Stream<S> {
+    fn put(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
+        while !bytes.is_empty() {
+            let free = self.free()?;
+            let length = free.len().min(bytes.len());
+            free[..length].copy_from_slice(&bytes[..length]);
+            self.filled += length;
+            bytes = &bytes[length..];
+        }
+        Ok(())
+    }
+
+    /// Puts `size` bytes of the file, and what fills its last block of tar.
+    fn put_content(
+        &mut self,
+        mut file: &File,
+        size: u64,
+        path: &Path,
+        cancel: &CancelToken,
+    ) -> Result<(), WriteError> {
+        let mut left = size;
+        while left > 0 {
+            let free = self.free()?;
+            let length = usize::try_from(left).map_or(free.len(), |left| free.len().min(left));
+            match file.read(&mut free[..length]) {
+                Ok(0) => {
+                    return Err(WriteError::Changed {
+                        path: path.to_path_buf(),
+                    });
+                }
+                Ok(length) => {
+                    self.filled += length;
+                    left -= length as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(cause) => {
+                    return Err(WriteError::Read {
+                        path: path.to_path_buf(),
+                        cause,
+                    });
+                }
+            }
+            if left > 0 {
+                cancel.check()?;
+            }
+        }
+        self.put_zeros(pax::padding(size))
+    }
+
+    fn put_zeros(&mut self, mut count: usize) -> Result<(), WriteError> {
+        while count > 0 {
+            let free = self.free()?;
+            let length = free.len().min(count);
+            free[..length].fill(0);
+            self.filled += length;
+            count -= length;
+        }
+        Ok(())
+    }
+
+    /// The free end of the block; never empty.
+    fn free(&mut self) -> Result<&mut [u8], WriteError> {
+        if self.filled == self.block.len() {
+            self.flush()?;
+        }
+        Ok(&mut self.block[self.filled..])
+    }
+
+    fn flush(&mut self) -> Result<(), WriteError> {
+        if self.filled == 0 {
+            return Ok(());
+        }
+        self.digester.update(&self.block[..self.filled]);
+        let full = std::mem::take(&mut self.block);
+        self.block = self.sink.put(full, self.filled)?;
+        self.filled = 0;
+        Ok(())
+    }
+}
