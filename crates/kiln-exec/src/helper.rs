@@ -31,6 +31,8 @@ use filesystems::ControlGroups;
 ///
 /// Returns only in the watching process, when the program has ended.
 pub fn helper_main(descriptor: &OsStr) -> ExitCode {
+    // The kernel named it after the descriptor that it was started from; a name is only for people.
+    let _ = rustix::thread::set_name(c"kiln-step");
     // Without a specification there is no socket to complain on; kiln sees that we are gone.
     let Ok(step) = Step::adopt(descriptor) else {
         return ExitCode::FAILURE;

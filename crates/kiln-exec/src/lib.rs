@@ -1,6 +1,6 @@
 //! One process in one root: the sandbox that a RUN step, and `kiln run`, execute in.
 //!
-//! [`run`] starts the binary again as a helper (`__step`), which makes the namespaces, puts the
+//! [`run()`] starts the binary again as a helper (`__step`), which makes the namespaces, puts the
 //! mounts in place, drops what Docker drops, and becomes the program. What the program may do equals
 //! Docker's defaults: [`capabilities`], [`seccomp`], masked paths, device nodes. Mount points that the
 //! root lacked are made for the step and taken away again ([`stubs`]), so that they are in no layer.

@@ -1,8 +1,8 @@
 //! What this machine lets an ordinary or a privileged process do, and entering it.
 //!
 //! kiln runs as uid 0 of *some* user namespace, so that the code above can own, create and mount as
-//! far as that namespace allows. [`enter`] decides once, at the start of a command, and returns the
-//! [`Grade`] as a value; nothing asks the machine again. [`probe`] tries the same things in children
+//! far as that namespace allows. [`enter()`] decides once, at the start of a command, and returns the
+//! [`Grade`] as a value; nothing asks the machine again. [`probe()`] tries the same things in children
 //! and explains what it found, for `kiln doctor`.
 //!
 //! Deliberately absent: anything after the start. A process that has threads can't change its user

@@ -194,13 +194,10 @@ fn stack(grade: Grade) {
             assert_eq!(read(&root, &format!("only-{}", 400 - count)), "");
         }
     }
+    let ours = format!("kiln-overlay-{}-", std::process::id());
     let leftovers = fs::read_dir(std::env::temp_dir()).unwrap().flatten();
-    let short_names = leftovers.filter(|entry| {
-        entry
-            .file_name()
-            .to_string_lossy()
-            .starts_with("kiln-overlay-")
-    });
+    let short_names =
+        leftovers.filter(|entry| entry.file_name().to_string_lossy().starts_with(&ours));
     assert_eq!(short_names.count(), 0);
 }
 

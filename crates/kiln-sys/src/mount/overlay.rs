@@ -9,6 +9,9 @@
 //! A stack needs no overlay when it has one layer only: that is a bind mount, read-only when it is a
 //! lower layer.
 //!
+//! JUSTIFICATION for `unsafe`: a thread stops sharing its working directory; the type system can't see
+//! that nothing else stops being shared.
+//!
 //! Deliberately absent: metacopy, redirects and indexes. They are switched off where the kernel would
 //! default to them, because a layer has to mean the same on every machine.
 
@@ -61,6 +64,7 @@ pub enum Durability {
     /// What the program asks for.
     Sync,
     /// Nothing: right for a snapshot that is thrown away if the machine fails before it is committed.
+    /// The kernel marks the work directory, and mounts the pair of directories only once.
     Volatile,
 }
 
@@ -326,7 +330,8 @@ fn temporary_dir() -> io::Result<PathBuf> {
     for _ in 0..16 {
         let mut random = [0_u8; 8];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-        let name = format!("kiln-overlay-{:016x}", u64::from_ne_bytes(random));
+        let process = std::process::id();
+        let name = format!("kiln-overlay-{process}-{:016x}", u64::from_ne_bytes(random));
         let dir = std::env::temp_dir().join(name);
         match std::fs::DirBuilder::new().mode(0o700).create(&dir) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
