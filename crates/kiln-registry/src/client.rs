@@ -18,7 +18,7 @@ use crate::config::{ClientConfig, HostConfig};
 use crate::credentials::Credential;
 use crate::endpoint::{Endpoint, Schemes};
 use crate::error::{Attempt, Failure, RegistryError, detail};
-use crate::http::{Connections, Payload, Request, exchange, read_body};
+use crate::http::{Connections, Payload, Request, exchange, is_refused, read_body};
 
 /// The largest error answer that is looked into, in bytes.
 const MAX_ERROR_ANSWER: u64 = 64 * 1024;
@@ -309,7 +309,7 @@ impl<'a> Session<'a> {
             Ok(_) => false,
             Err(Failure::Cancelled(cancelled)) => return Err(cancelled.into()),
             // Nobody listens: not worth remembering.
-            Err(Failure::Unreachable(_)) => return Ok(true),
+            Err(Failure::Unreachable(cause)) if is_refused(&*cause) => return Ok(true),
             Err(_) => true,
         };
         lock().insert(self.endpoint.host.clone(), is_http);

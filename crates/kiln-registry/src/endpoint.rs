@@ -82,6 +82,10 @@ impl Endpoint {
 fn schemes(host: &str, config: Option<&HostConfig>) -> Schemes {
     match config {
         Some(config) if config.plain_http => Schemes::Http,
+        // Whoever says which certificates to use wants them used, on loopback, too.
+        Some(config) if !config.ca_files.is_empty() || config.client_certificate.is_some() => {
+            Schemes::Https
+        }
         _ if is_loopback(host) => Schemes::Either,
         _ => Schemes::Https,
     }

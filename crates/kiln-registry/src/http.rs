@@ -235,7 +235,7 @@ impl<R: Read> Read for Watched<R> {
 /// What a failed exchange means. The address is taken out: its query may hold a signature.
 pub(crate) fn classify(error: reqwest::Error) -> Failure {
     let error = error.without_url();
-    if find::<rustls::Error>(&error) {
+    if any_cause(&error, &|cause| cause.is::<rustls::Error>()) {
         Failure::Tls(error.into())
     } else if error.is_connect() || error.is_timeout() {
         Failure::Unreachable(error.into())
@@ -249,18 +249,26 @@ pub(crate) fn classify(error: reqwest::Error) -> Failure {
     }
 }
 
-/// Whether an error of type `E` is among the causes. An `io::Error` hides its own content from
+/// Whether the connection was refused: nobody listens there.
+pub(crate) fn is_refused(error: &(dyn Error + 'static)) -> bool {
+    any_cause(error, &|cause| {
+        let cause = cause.downcast_ref::<io::Error>();
+        cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
+    })
+}
+
+/// Whether the error or one of its causes is such. An `io::Error` hides its own content from
 /// `source`, so it is looked into.
-fn find<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+fn any_cause(
+    error: &(dyn Error + 'static),
+    is_such: &dyn Fn(&(dyn Error + 'static)) -> bool,
+) -> bool {
     let mut next = Some(error);
     while let Some(current) = next {
-        if current.is::<E>() {
-            return true;
-        }
         let inner = current
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref);
-        if inner.is_some_and(|inner| find::<E>(inner)) {
+        if is_such(current) || inner.is_some_and(|inner| any_cause(inner, is_such)) {
             return true;
         }
         next = current.source();

@@ -17,6 +17,8 @@ use crate::{Client, RegistryError};
 
 /// The registry's word for the digest of what it sends.
 pub(crate) const CONTENT_DIGEST: &str = "docker-content-digest";
+/// How often a document is asked for again whose transfer broke off.
+const MAX_BROKEN_OFF: u32 = 2;
 /// More pages of tags than any repository has.
 const MAX_PAGES: usize = 1000;
 
@@ -118,14 +120,13 @@ fn manifest_request<'a>(
 
 fn get_manifest(session: &Session<'_>, reference: &Reference) -> Result<Resolved, Failure> {
     let request = manifest_request(session, reference, Method::GET)?;
-    let scopes = vec![scope(&session.attempt.repository, "pull")];
-    let response = session.send(&request, &scopes)?;
-    if !response.status().is_success() {
-        return Err(session.refusal(response));
-    }
-    let announced = content_digest(&response);
-    let content_type = content_type(&response);
-    let bytes = read_body(response, MAX_DOCUMENT_SIZE as u64)?;
+    let mut broken_off = 0;
+    let (announced, content_type, bytes) = loop {
+        match get_document(session, &request) {
+            Err(Failure::Interrupted { .. }) if broken_off < MAX_BROKEN_OFF => broken_off += 1,
+            result => break result?,
+        }
+    };
     let expected = reference.digest().cloned().or(announced);
     let algorithm = expected
         .as_ref()
@@ -142,6 +143,19 @@ fn get_manifest(session: &Session<'_>, reference: &Reference) -> Result<Resolved
         descriptor: Descriptor::new(document.media_type(), found, size),
         bytes,
     })
+}
+
+type Announced = (Option<Digest>, Option<MediaType>, Vec<u8>);
+
+fn get_document(session: &Session<'_>, request: &Request<'_>) -> Result<Announced, Failure> {
+    let scopes = vec![scope(&session.attempt.repository, "pull")];
+    let response = session.send(request, &scopes)?;
+    if !response.status().is_success() {
+        return Err(session.refusal(response));
+    }
+    let announced = (content_digest(&response), content_type(&response));
+    let bytes = read_body(response, MAX_DOCUMENT_SIZE as u64)?;
+    Ok((announced.0, announced.1, bytes))
 }
 
 fn head_manifest(

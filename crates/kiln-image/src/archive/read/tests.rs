@@ -159,9 +159,9 @@ fn hostile_archives_are_refused() {
         &expect!["error: the archive has two entries with the name `manifest.json`"],
     );
     check(
-        &files(&[("manifest.json", b"{")]),
+        &files(&[("manifest.json", b"{}")]),
         &expect![
-            "error: `manifest.json` in the archive can't be used: EOF while parsing an object at line 1 column 1"
+            "error: `manifest.json` in the archive can't be used: invalid type: map, expected a sequence at line 1 column 0"
         ],
     );
     check(
