@@ -1,9 +1,10 @@
 //! Images that stages begin with: from the local store, or from their registry.
 
 use kiln_base::CancelToken;
+use kiln_graph::KeyHasher;
 use kiln_image::Image;
 use kiln_oci::{Platform, Reference, chain_ids};
-use kiln_store::SnapshotId;
+use kiln_store::{CacheKey, SnapshotId};
 
 use crate::Engine;
 use crate::blobs::StoreBlobs;
@@ -43,7 +44,7 @@ impl Engine {
                 })?
             }
         };
-        let chain = chain(&image)?;
+        let chain = self.image_chain(&image)?;
         Ok(Base { image, chain })
     }
 
@@ -73,8 +74,55 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// The layers of an image as a chain. Where the image was built here, the steps' own snapshots
+    /// serve: nothing has to be unpacked.
+    pub(crate) fn image_chain(&self, image: &Image) -> Result<Chain, BaseError> {
+        let unpacked = chain(image)?;
+        let Some(record) = self.store.cache_get(&built_key(&unpacked))? else {
+            return Ok(unpacked);
+        };
+        match Chain::from_bytes(&record.extra) {
+            Some(built)
+                if built.layers.len() == unpacked.layers.len() && self.is_unpacked(&built)? =>
+            {
+                let layers = built.layers.into_iter().zip(unpacked.layers);
+                let layers = layers
+                    .map(|(built, layer)| ChainLayer {
+                        snapshot: built.snapshot,
+                        ..layer
+                    })
+                    .collect();
+                Ok(Chain { layers })
+            }
+            Some(_) | None => Ok(unpacked),
+        }
+    }
+
+    /// Notes that the image, just built, has its files in the chain's snapshots.
+    pub(crate) fn note_built(&self, image: &Image, built: &Chain) -> Result<(), BaseError> {
+        let key = built_key(&chain(image)?);
+        if let Some(top) = built.layers.last()
+            && self.store.cache_get(&key)?.is_none()
+        {
+            self.store
+                .cache_put(&key, Some(&top.snapshot), &built.to_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+/// The name of the record that leads from an image's layers to the snapshots they were made from.
+fn built_key(chain: &Chain) -> CacheKey {
+    let mut hasher = KeyHasher::new("built here");
+    for layer in &chain.layers {
+        hasher.field("layer", layer.snapshot.as_str().as_bytes());
+    }
+    CacheKey(hasher.finish())
+}
+
 /// The layers of an image as a chain.
-pub(crate) fn chain(image: &Image) -> Result<Chain, BaseError> {
+fn chain(image: &Image) -> Result<Chain, BaseError> {
     let diff_ids = &image.config().diff_ids;
     if diff_ids.len() != image.layers().len() {
         return Err(BaseError::Layers {

@@ -301,6 +301,10 @@ impl Engine {
                 self.store.write_blob(document).map_err(OutputError::from)?;
             }
         }
+        // Clamped times are in the layers only; a build on top of them has to see those.
+        if request.source_date_epoch.is_none() || request.file_times == FileTimes::Keep {
+            self.note_built(&image, chain)?;
+        }
         Ok(image)
     }
 }

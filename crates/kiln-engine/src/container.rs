@@ -10,7 +10,6 @@ use kiln_oci::RuntimeConfig;
 use kiln_sys::mount::{Recursion, bind};
 
 use crate::Engine;
-use crate::base;
 use crate::error::ContainerError;
 use crate::reporter::Reporter;
 use crate::request::{RunRequest, Stdio};
@@ -44,7 +43,7 @@ impl Engine {
             }
             Err(error) => return Err(error.into()),
         };
-        let chain = base::chain(&image)?;
+        let chain = self.image_chain(&image)?;
         if !self.is_unpacked(&chain)? {
             reporter.step(&format!("unpack {}", request.image), |number| {
                 self.unpack_chain(&chain, (&reporter, number), cancel)

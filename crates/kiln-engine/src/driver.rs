@@ -81,7 +81,6 @@ impl Driver for BuildDriver<'_> {
         let Op::Copy(copy) = &step.op else {
             return Ok(definition_key(step, &[]));
         };
-        self.reporter.start(self.numbers[index]);
         let source = inputs.get(1).and_then(|input| input.output.as_ref());
         let selected = self.select(copy, source, cancel)?;
         let key = content_key(step, inputs[0].key, selected.digest());

@@ -101,6 +101,12 @@ pub enum BaseError {
     /// The registry did not give it.
     #[error(transparent)]
     Transfer(#[from] TransferError),
+    /// What is unpacked of it could not be looked up.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// What is unpacked of it could not be noted.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -289,6 +295,9 @@ pub enum BuildError {
     /// A layer could not be made.
     #[error(transparent)]
     Layer(#[from] LayerError),
+    /// The image could not be noted as unpacked.
+    #[error(transparent)]
+    Note(#[from] BaseError),
     /// The image could not be put together.
     #[error("could not put the image together")]
     Assemble(#[from] AssembleError),
