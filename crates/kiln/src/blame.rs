@@ -1,8 +1,144 @@
 //! Every conversion of a library's error into what the user reads: whose it is, which exit code it
 //! has, and which hints help. This is the only file that knows all error types.
 
-use crate::error::CliError;
-use crate::settings::SettingsError;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io;
+
+use kiln_bootstrap::BootstrapError;
+use kiln_engine::{
+    BaseError, BuildError, ContainerError, LayerError, LoadError, OutputError, RootError,
+    SourceLine, StepError, TransferError,
+};
+use kiln_exec::ExecError;
+use kiln_registry::{Failure, RegistryError};
+use kiln_store::{BlobError, ImageError, OpenError, SnapshotError, StoreError};
+use kiln_sys::fs::FsError;
+use kiln_sys::namespace::EnterError;
+
+use crate::error::{Blame, CliError, Exit};
+use crate::settings::{BuildArgsError, OutputsError, SettingsError, TrustError};
+
+/// What is decided about an error.
+struct Verdict {
+    blame: Blame,
+    exit: Exit,
+    hint: Option<String>,
+}
+
+const DOCTOR: &str = "run `kiln doctor` to see what this machine allows";
+const PRUNE: &str = "free some space, for example with `kiln prune`";
+const BUILT: Verdict = Verdict::new(Blame::User, Exit::Build);
+const USAGE: Verdict = Verdict::new(Blame::User, Exit::Usage);
+const MACHINE: Verdict = Verdict::new(Blame::Environment, Exit::General);
+const SCARCE: Verdict = Verdict::new(Blame::Environment, Exit::Resources);
+const REGISTRY: Verdict = Verdict::new(Blame::Environment, Exit::Registry);
+const DENIED: Verdict = Verdict::new(Blame::Environment, Exit::Authentication);
+const STOPPED: Verdict = Verdict::new(Blame::User, Exit::Cancelled);
+const BUG: Verdict = Verdict::new(Blame::Bug, Exit::General);
+
+impl Verdict {
+    const fn new(blame: Blame, exit: Exit) -> Self {
+        Self {
+            blame,
+            exit,
+            hint: None,
+        }
+    }
+
+    fn hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    fn maybe(self, hint: Option<impl Into<String>>) -> Self {
+        match hint {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
+    }
+
+    /// The verdict on this error. A full disk is that, whatever was being written.
+    fn on(self, error: impl Error + Send + Sync + 'static) -> CliError {
+        let full = is_disk_full(&error);
+        let verdict = if full { SCARCE.hint(PRUNE) } else { self };
+        let error = CliError::new(verdict.blame, verdict.exit, error);
+        match verdict.hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}
+
+/// An error and its causes.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
+}
+
+/// Whether standard output's reader went away, as `head` does.
+fn is_broken_pipe(error: &OutputError) -> bool {
+    let goes_out = matches!(
+        error,
+        OutputError::Stdout(_) | OutputError::Archive(_) | OutputError::Export(_)
+    );
+    goes_out
+        && chain(error).any(|error| {
+            let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+            kind == Some(io::ErrorKind::BrokenPipe)
+        })
+}
+
+fn is_disk_full(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(|error| {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(
+            kind,
+            Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        ) || error
+            .downcast_ref::<StoreError>()
+            .is_some_and(StoreError::is_disk_full)
+    })
+}
+
+/// Conversions that need no more than a verdict.
+macro_rules! judged {
+    ($($error:ty => $judge:expr;)*) => {
+        $(impl From<$error> for CliError {
+            fn from(error: $error) -> Self {
+                let judge: fn(&$error) -> Verdict = $judge;
+                judge(&error).on(error)
+            }
+        })*
+    };
+}
+
+judged! {
+    EnterError => enter;
+    OpenError => open;
+    StoreError => store;
+    OutputsError => outputs;
+    LoadError => load;
+    BaseError => base;
+    ContainerError => container;
+    BootstrapError => bootstrap;
+    BuildArgsError => build_args;
+    TrustError => |_| USAGE;
+    FsError => |_| MACHINE;
+}
+
+impl From<OutputError> for CliError {
+    fn from(error: OutputError) -> Self {
+        let nobody_reads = is_broken_pipe(&error);
+        let error = output(&error).on(error);
+        if nobody_reads {
+            error.already_told()
+        } else {
+            error
+        }
+    }
+}
 
 impl From<SettingsError> for CliError {
     fn from(error: SettingsError) -> Self {
@@ -15,4 +151,327 @@ impl From<SettingsError> for CliError {
             SettingsError::Read { .. } | SettingsError::Value { .. } => Self::usage(error),
         }
     }
+}
+
+impl From<BuildError> for CliError {
+    fn from(error: BuildError) -> Self {
+        let excerpt = match &error {
+            BuildError::Dockerfile(errors) => {
+                let render = |diagnostic| {
+                    kiln_dockerfile::render(diagnostic, &errors.file, &errors.text) + "\n\n"
+                };
+                errors.diagnostics.iter().map(render).collect()
+            }
+            BuildError::Base { at: Some(at), .. } | BuildError::Step { at: Some(at), .. } => {
+                quote(at)
+            }
+            _ => String::new(),
+        };
+        let nobody_reads = matches!(&error, BuildError::Output(output) if is_broken_pipe(output));
+        let error = build(&error).on(error).excerpt(excerpt);
+        if nobody_reads {
+            error.already_told()
+        } else {
+            error
+        }
+    }
+}
+
+/// The line of the Dockerfile that is at fault, with its file and number.
+fn quote(at: &SourceLine) -> String {
+    let line = usize::try_from(at.line).unwrap_or(0);
+    let source = at
+        .text
+        .lines()
+        .nth(line.saturating_sub(1))
+        .unwrap_or_default();
+    let number = line.to_string();
+    let gutter = " ".repeat(number.len());
+    let mut text = format!("{gutter}--> {}:{number}\n", at.file);
+    _ = writeln!(
+        text,
+        "{gutter} |\n{number} | {}\n{gutter} |",
+        source.trim_end()
+    );
+    text
+}
+
+fn enter(error: &EnterError) -> Verdict {
+    match error {
+        EnterError::Threads(_) => BUG,
+        other => SCARCE.hint(other.hint().unwrap_or(DOCTOR)),
+    }
+}
+
+fn open(error: &OpenError) -> Verdict {
+    match error {
+        OpenError::NetworkFilesystem { .. } => USAGE.hint("name another directory: `--root DIR`"),
+        OpenError::OtherOwner { .. } | OpenError::NotAStore { .. } => {
+            USAGE.hint("name another directory: `--root DIR`")
+        }
+        OpenError::TooNew { .. } => USAGE.hint("use a newer kiln, or another `--root DIR`"),
+        OpenError::Store(error) => store(error),
+    }
+}
+
+fn store(error: &StoreError) -> Verdict {
+    match error {
+        StoreError::Cancelled(_) => STOPPED,
+        error if error.is_disk_full() => SCARCE.hint(PRUNE),
+        StoreError::Io { .. }
+        | StoreError::Tree { .. }
+        | StoreError::Database(_)
+        | StoreError::Damaged { .. } => MACHINE,
+    }
+}
+
+fn blob(error: &BlobError) -> Verdict {
+    match error {
+        BlobError::WrongDigest { .. }
+        | BlobError::WrongSize { .. }
+        | BlobError::TooLarge { .. } => REGISTRY,
+        BlobError::Damaged { .. } => MACHINE.hint("remove the image and fetch or build it again"),
+        BlobError::Source(_) => MACHINE,
+        BlobError::Store(error) => store(error),
+    }
+}
+
+fn record(error: &ImageError) -> Verdict {
+    match error {
+        ImageError::Store(error) => store(error),
+        ImageError::Ambiguous { .. } => USAGE,
+        ImageError::NoBlob(_) => MACHINE,
+    }
+}
+
+fn snapshot(error: &SnapshotError) -> Verdict {
+    match error {
+        SnapshotError::Store(error) => store(error),
+        SnapshotError::Unknown(_) => MACHINE,
+    }
+}
+
+fn build(error: &BuildError) -> Verdict {
+    match error {
+        BuildError::Context { .. } => USAGE,
+        BuildError::ReadDockerfile { .. } => USAGE.hint("name the file: `-f FILE`"),
+        BuildError::NotADockerfile { .. }
+        | BuildError::Ignore { .. }
+        | BuildError::Dockerfile(_) => BUILT,
+        BuildError::Base { source, .. } => base(source),
+        BuildError::Step { source, .. } => step(source),
+        BuildError::Layer(error) => layer(error),
+        BuildError::Assemble(_) => REGISTRY,
+        BuildError::Graph(_) => BUG,
+        BuildError::Output(error) => output(error),
+        BuildError::Store(error) => store(error),
+        BuildError::Root(error) => root(error),
+        BuildError::Cancelled(_) => STOPPED,
+    }
+}
+
+fn base(error: &BaseError) -> Verdict {
+    match error {
+        BaseError::Layers { .. } | BaseError::Image(_) => REGISTRY,
+        BaseError::Transfer(error) => transfer(error),
+        BaseError::Store(error) => store(error),
+    }
+}
+
+fn step(error: &StepError) -> Verdict {
+    match error {
+        StepError::Exec(ExecError::Cancelled) | StepError::Cancelled(_) => STOPPED,
+        StepError::Exec(error) => exec(error),
+        StepError::Process { .. }
+        | StepError::User(_)
+        | StepError::Select(_)
+        | StepError::Digest(_)
+        | StepError::Copy(_)
+        | StepError::Exclude(_)
+        | StepError::Mode(_)
+        | StepError::Archive { .. }
+        | StepError::ReadBundle { .. } => BUILT,
+        StepError::UnknownBase(_) => BUG,
+        StepError::NoContext => {
+            BUILT.hint("give a directory as the context, and the Dockerfile with `-f -`")
+        }
+        StepError::Root(error) => root(error),
+        StepError::Base(error) => base(error),
+        StepError::Fs(_) => MACHINE,
+        StepError::Snapshot(error) => snapshot(error),
+        StepError::Store(error) => store(error),
+    }
+}
+
+fn exec(error: &ExecError) -> Verdict {
+    let verdict = match error {
+        ExecError::Cancelled => STOPPED,
+        ExecError::NoCommand
+        | ExecError::NotFound { .. }
+        | ExecError::NotExecutable { .. }
+        | ExecError::WorkingDirectory { .. }
+        | ExecError::Mount { .. } => BUILT,
+        ExecError::IdNotMapped { .. } | ExecError::Setup { .. } => SCARCE,
+        _ => MACHINE,
+    };
+    verdict.maybe(error.hint())
+}
+
+fn layer(error: &LayerError) -> Verdict {
+    match error {
+        LayerError::Empty => BUG,
+        LayerError::NotALayer(_) => REGISTRY,
+        LayerError::ZstdInDocker => USAGE.hint("build with `--format oci`"),
+        LayerError::Root(error) => root(error),
+        LayerError::Diff(_) | LayerError::Write(_) => MACHINE,
+        LayerError::Blob(error) => blob(error),
+        LayerError::Snapshot(error) => snapshot(error),
+        LayerError::Store(error) => store(error),
+        LayerError::Cancelled(_) => STOPPED,
+    }
+}
+
+fn root(error: &RootError) -> Verdict {
+    match error {
+        RootError::Overlay(_) => SCARCE.hint(DOCTOR),
+        RootError::LayerGone(_) | RootError::BlobGone(_) => MACHINE.hint("run the command again"),
+        RootError::Unpack { .. } => REGISTRY,
+        RootError::Snapshot(error) => snapshot(error),
+        RootError::Store(error) => store(error),
+        RootError::Handle(_) | RootError::Fs(_) => MACHINE,
+    }
+}
+
+fn outputs(error: &OutputsError) -> Verdict {
+    match error {
+        OutputsError::NoEngine => {
+            SCARCE.hint("start Docker or Podman, or write an archive: `-o type=docker,dest=FILE`")
+        }
+        OutputsError::RemoteEngine(_) => {
+            USAGE.hint("write an archive: `kiln save IMAGE | docker load`")
+        }
+        OutputsError::ZstdInDocker => USAGE.hint("leave `--format oci` as it is"),
+        _ => USAGE,
+    }
+}
+
+fn build_args(error: &BuildArgsError) -> Verdict {
+    match error {
+        BuildArgsError::Outputs(error) => outputs(error),
+        BuildArgsError::PushNeedsName => USAGE.hint("add `-t REGISTRY/NAME`"),
+        BuildArgsError::RemoteContext(_) => USAGE.hint("fetch it first, and name its directory"),
+        BuildArgsError::StdinArchive => USAGE.hint("unpack it, and name the directory"),
+        _ => USAGE,
+    }
+}
+
+fn output(error: &OutputError) -> Verdict {
+    match error {
+        OutputError::NoName(_) => USAGE.hint("add `-t NAME`"),
+        OutputError::NoSuchImage(_) => USAGE.hint("`kiln images` lists those that are there"),
+        OutputError::Ambiguous(_) | OutputError::Image(_) => USAGE,
+        OutputError::Convert(_) => USAGE.hint("keep the image in its own format: `--format oci`"),
+        OutputError::Transfer(error) => transfer(error),
+        OutputError::Root(error) => root(error),
+        OutputError::Record(error) => record(error),
+        OutputError::Blob(error) => blob(error),
+        OutputError::Store(error) => store(error),
+        OutputError::Cancelled(_) => STOPPED,
+        _ => MACHINE,
+    }
+}
+
+fn load(error: &LoadError) -> Verdict {
+    match error {
+        LoadError::Archive(_) => USAGE,
+        LoadError::Record(error) => record(error),
+        LoadError::Store(error) => store(error),
+    }
+}
+
+fn transfer(error: &TransferError) -> Verdict {
+    match error {
+        TransferError::Platform { .. } => {
+            REGISTRY.hint("name a platform that it has: `--platform OS/ARCHITECTURE`")
+        }
+        TransferError::Registry(error) => registry(error),
+        TransferError::Document { .. } | TransferError::Image(_) => REGISTRY,
+        TransferError::Blob { source, .. } => blob(source),
+        TransferError::Record(error) => record(error),
+        TransferError::Store(error) => store(error),
+        TransferError::Cancelled(_) => STOPPED,
+        TransferError::MissingBlob(_) => MACHINE,
+    }
+}
+
+fn registry(error: &RegistryError) -> Verdict {
+    let host = &error.attempt.host;
+    match &error.failure {
+        Failure::Denied {
+            anonymous: true, ..
+        } => DENIED.hint(format!(
+            "check the name; if it is right, log in: `docker login {host}` or `podman login {host}`"
+        )),
+        Failure::Denied { .. }
+        | Failure::Token {
+            status: 400..=403, ..
+        } => DENIED.hint(format!(
+            "check the name; if it is right, log in again: `docker login {host}`"
+        )),
+        Failure::Credentials(_) => DENIED,
+        Failure::Tls(_) => REGISTRY.hint(format!(
+            "name its authority in the configuration: `[registry.\"{host}\"]`, `ca = [\"FILE\"]`"
+        )),
+        Failure::Settings(_) => USAGE.hint("`kiln config show` prints them"),
+        Failure::RateLimited { .. } => REGISTRY.hint("log in, use a mirror, or wait"),
+        Failure::Local(_) => MACHINE,
+        Failure::Cancelled(_) => STOPPED,
+        Failure::Unreachable(_) => {
+            REGISTRY.hint("without a route to a registry, `kiln bootstrap` makes base images")
+        }
+        Failure::Token { .. }
+        | Failure::NotFound { .. }
+        | Failure::Status { .. }
+        | Failure::Protocol(_)
+        | Failure::Digest { .. }
+        | Failure::TooLarge(_)
+        | Failure::Document(_)
+        | Failure::Interrupted { .. } => REGISTRY,
+    }
+}
+
+fn container(error: &ContainerError) -> Verdict {
+    match error {
+        ContainerError::Name { .. } | ContainerError::Volume { .. } | ContainerError::User(_) => {
+            USAGE
+        }
+        ContainerError::Base(error) => base(error),
+        ContainerError::Image(error) => output(error),
+        ContainerError::Root(error) => root(error),
+        ContainerError::Trust(error) => step(error),
+        ContainerError::Exec(error) => exec(error),
+    }
+}
+
+fn bootstrap(error: &BootstrapError) -> Verdict {
+    let verdict = match error {
+        BootstrapError::NoSuite { .. }
+        | BootstrapError::SuiteForm { .. }
+        | BootstrapError::MirrorForm { .. }
+        | BootstrapError::NoPort { .. }
+        | BootstrapError::NoSources { .. }
+        | BootstrapError::UnknownSuite { .. } => USAGE,
+        BootstrapError::MissingProgram { .. }
+        | BootstrapError::MissingKeyring { .. }
+        | BootstrapError::SingleId
+        | BootstrapError::Run { .. } => SCARCE,
+        BootstrapError::Unreachable { .. } => REGISTRY,
+        BootstrapError::Helper { .. } => BUILT,
+        BootstrapError::Blob(error) => blob(error),
+        BootstrapError::Image(error) => record(error),
+        BootstrapError::Store(error) => store(error),
+        BootstrapError::Cancelled(_) => STOPPED,
+        _ => MACHINE,
+    };
+    verdict.maybe(error.hint())
 }

@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
+use std::path::Path;
 
 use crate::render::FailedStep;
 use crate::style::{Style, Tone};
@@ -62,7 +63,9 @@ pub(crate) struct CliError {
     error: Box<dyn Error + Send + Sync>,
     /// What to do next, each a sentence with something to paste where there is something.
     pub(crate) hints: Vec<String>,
-    /// Source text at fault, or the last lines of a step: shown as it is.
+    /// The last lines of the step that failed, shown before the messages.
+    tail: String,
+    /// Source text at fault, shown after the messages.
     excerpt: String,
     /// The user has read it already, or nobody is left to read it.
     told: bool,
@@ -80,6 +83,7 @@ impl CliError {
             exit,
             error: error.into(),
             hints: Vec::new(),
+            tail: String::new(),
             excerpt: String::new(),
             told: false,
         }
@@ -88,11 +92,6 @@ impl CliError {
     /// The user asked for something that can't be.
     pub(crate) fn usage(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Blame::User, Exit::Usage, error)
-    }
-
-    /// The build was told to stop.
-    pub(crate) fn cancelled() -> Self {
-        Self::new(Blame::User, Exit::Cancelled, "cancelled")
     }
 
     /// The same with a hint.
@@ -109,9 +108,10 @@ impl CliError {
         self
     }
 
-    /// The same, with the last lines of the step that failed before the message.
+    /// The same, with the last lines of the step that failed before the message, and where the
+    /// rest of its output is.
     #[must_use]
-    pub(crate) fn with_failed_step(mut self, failed: &FailedStep) -> Self {
+    pub(crate) fn with_failed_step(mut self, failed: &FailedStep, log: Option<&Path>) -> Self {
         if failed.lines.is_empty() {
             return self;
         }
@@ -120,8 +120,16 @@ impl CliError {
             _ = writeln!(text, "{line}");
         }
         text.push_str("------\n");
-        self.excerpt.insert_str(0, &text);
-        self
+        self.tail = text;
+        match log {
+            Some(log) => self.hint(format!("the whole output is in `{}`", log.display())),
+            None => self,
+        }
+    }
+
+    /// A mistake in kiln.
+    pub(crate) fn bug(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Blame::Bug, Exit::General, error)
     }
 
     /// The same error, which is not to be shown again.
@@ -144,11 +152,12 @@ impl CliError {
         if self.told {
             return String::new();
         }
-        let mut text = self.excerpt.clone();
+        let mut text = self.tail.clone();
         for (index, message) in self.messages().iter().enumerate() {
             let label = if index == 0 { "error" } else { "  caused by" };
             _ = writeln!(text, "{}: {message}", style.paint(Tone::Error, label));
         }
+        text.push_str(&self.excerpt);
         let bug = (self.blame == Blame::Bug)
             .then_some("this is a mistake in kiln; please report it with the command you ran");
         let hints: Vec<&str> = self.hints.iter().map(String::as_str).chain(bug).collect();
@@ -209,15 +218,17 @@ mod tests {
         };
         let error = CliError::new(Blame::User, Exit::Build, "`make` failed with exit code 2")
             .excerpt("Dockerfile:2\n")
-            .with_failed_step(&failed);
+            .with_failed_step(&failed, Some(Path::new("/s/logs/1")));
         expect![[r#"
             ------
              > [2/2] RUN make:
             cc a.c
             a.c:1: error
             ------
-            Dockerfile:2
             error: `make` failed with exit code 2
+            Dockerfile:2
+
+            hint: the whole output is in `/s/logs/1`
         "#]]
         .assert_eq(&error.render(Style::plain()));
     }

@@ -9,10 +9,19 @@
 //!
 //! Nothing here knows how an image is built.
 
+#![cfg_attr(
+    test,
+    expect(
+        clippy::needless_raw_string_hashes,
+        reason = "`expect!` rewrites its own texts"
+    )
+)]
+
 mod args;
 mod blame;
 mod commands;
 mod error;
+mod interrupt;
 mod render;
 mod settings;
 mod style;
@@ -29,24 +38,35 @@ use error::{CliError, Exit};
 use settings::Environment;
 use style::Style;
 
+/// How kiln starts itself as the helper of a step. It comes before everything else: a step's cost is
+/// counted in milliseconds.
+const STEP: &str = "__step";
+
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
-    let environment = match environment() {
-        Ok(environment) => environment,
-        Err(error) => return end(&error, Style::plain()),
-    };
+    if let [_, word, argument] = words.as_slice()
+        && word == STEP
+    {
+        return kiln_exec::helper_main(argument);
+    }
     let cli = match args::parse(words) {
         Ok(cli) => cli,
         Err(error) => return explain(&error),
     };
-    let style = terminal::style(cli.globals.color.unwrap_or(ColorChoice::Auto), &environment);
-    let invocation = match Invocation::decide(&cli, environment) {
-        Ok(invocation) => invocation,
-        Err(error) => return end(&error, style),
+    let environment = match environment() {
+        Ok(environment) => environment,
+        Err(error) => return end(&error, Style::plain()),
     };
-    match commands::run(cli.command, &invocation) {
+    let color = cli.globals.color.unwrap_or(ColorChoice::Auto);
+    let mut style = terminal::style(color, &environment);
+    let result = commands::run_without_settings(&cli.command).unwrap_or_else(|| {
+        let invocation = Invocation::decide(&cli, environment)?;
+        style = invocation.style;
+        commands::run(&cli.command, &invocation)
+    });
+    match result {
         Ok(code) => code,
-        Err(error) => end(&error, invocation.style),
+        Err(error) => end(&error, style),
     }
 }
 
@@ -70,9 +90,10 @@ fn explain(error: &clap::Error) -> ExitCode {
         _ = error.print();
         return ExitCode::from(Exit::Usage.code());
     }
-    let text = match std::io::stdout().is_terminal() {
-        true => error.render().ansi().to_string(),
-        false => error.render().to_string(),
+    let text = if std::io::stdout().is_terminal() {
+        error.render().ansi().to_string()
+    } else {
+        error.render().to_string()
     };
     match terminal::print(&text) {
         Ok(()) => ExitCode::SUCCESS,

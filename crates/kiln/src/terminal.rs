@@ -11,10 +11,20 @@ use crate::style::Style;
 
 /// Writes data to standard output.
 pub(crate) fn print(text: &str) -> Result<(), CliError> {
+    print_bytes(text.as_bytes())
+}
+
+/// Writes data that need not be text to standard output.
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
+    stdout.write_all(bytes)?;
     stdout.flush()?;
     Ok(())
+}
+
+/// Whether somebody would see what goes to standard output.
+pub(crate) fn stdout_is_terminal() -> bool {
+    io::stdout().is_terminal()
 }
 
 /// Writes a message to standard error. Nobody is left to tell if that fails.
@@ -24,7 +34,7 @@ pub(crate) fn tell(text: &str) {
 
 /// The size of the terminal on standard error.
 pub(crate) fn size() -> Size {
-    let (columns, rows) = (80u16, 24u16);
+    let (columns, rows) = kiln_sys::host::terminal_size(&io::stderr()).unwrap_or((80, 24));
     Size {
         columns: columns.into(),
         rows: rows.into(),

@@ -27,7 +27,11 @@ ignored. With SOURCE_DATE_EPOCH set, the same inputs give the same bytes.";
 /// Build an image from a Dockerfile
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-#[expect(clippy::struct_excessive_bools, reason = "each one is a flag as typed")]
+#[expect(
+    clippy::struct_excessive_bools,
+    clippy::struct_field_names,
+    reason = "each one is a flag as typed"
+)]
 pub(crate) struct BuildArgs {
     /// The build context: a directory, or `-` for a Dockerfile on standard input without context
     #[arg(value_name = "CONTEXT", default_value = ".")]
@@ -140,7 +144,7 @@ pub(crate) struct OutputArgs {
     #[arg(long)]
     pub(crate) gzip_single_member: bool,
 
-    /// Whether SOURCE_DATE_EPOCH limits the times of files in new layers, too [default: true]
+    /// Whether `SOURCE_DATE_EPOCH` limits the times of files in new layers, too [default: true]
     #[arg(long, value_name = "BOOL")]
     pub(crate) rewrite_timestamp: Option<bool>,
 }
@@ -190,7 +194,6 @@ pub(crate) struct StepArgs {
 ///
 /// They are accepted by the parser only so that the refusal can say so.
 #[derive(Debug, Default, Args)]
-#[expect(missing_docs, reason = "each is the flag of that name")]
 pub(crate) struct LaterArgs {
     #[arg(long, hide = true, help = "Not yet", value_name = "SPEC")]
     secret: Vec<String>,
@@ -237,7 +240,7 @@ impl LaterArgs {
     ///
     /// `--provenance=false`, `--sbom=false` and `--call=build` ask for what kiln does anyway.
     pub(crate) fn refused(&self) -> Option<(&'static str, &'static str)> {
-        const LATER: &str = "kiln can't honour it yet";
+        const LATER: &str = "this version of kiln can't do it";
         let wants = |value: &Option<String>| value.as_deref().is_some_and(|value| value != "false");
         let asked = [
             (!self.secret.is_empty(), "--secret", LATER),

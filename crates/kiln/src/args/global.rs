@@ -14,7 +14,7 @@ pub(crate) struct GlobalArgs {
 
     /// Read this configuration file instead of the system's and the user's
     #[arg(long, global = true, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    pub(crate) config_file: Option<PathBuf>,
 
     /// Colour in messages: `auto` colours a terminal unless `NO_COLOR` is set
     #[arg(long, global = true, value_name = "WHEN", hide_possible_values = true)]

@@ -7,6 +7,7 @@ use super::values::ReportFormat;
 /// List the images in the local store
 #[derive(Debug, Args)]
 #[command(visible_alias = "ls")]
+#[expect(clippy::struct_excessive_bools, reason = "each one is a flag as typed")]
 pub(crate) struct ImagesArgs {
     /// Only images of this repository or with this name
     #[arg(value_name = "NAME")]
@@ -59,7 +60,7 @@ pub(crate) struct InspectArgs {
     pub(crate) config: bool,
 
     /// Print the manifest as it is stored
-    #[arg(long)]
+    #[arg(long, visible_alias = "raw")]
     pub(crate) manifest: bool,
 }
 

@@ -15,9 +15,11 @@ mod store;
 mod transfer;
 mod values;
 
+use std::fmt::Write as _;
+
 use clap::{CommandFactory, Parser, Subcommand};
 
-pub(crate) use build::{BuildArgs, LaterArgs};
+pub(crate) use build::BuildArgs;
 pub(crate) use global::{ColorChoice, GlobalArgs, ProgressChoice, SandboxChoice};
 pub(crate) use host::{BootstrapArgs, DoctorArgs};
 pub(crate) use image::{ImagesArgs, InspectArgs, RmArgs, TagArgs};
@@ -25,10 +27,9 @@ pub(crate) use meta::{CompletionsArgs, ConfigArgs, ConfigCommand, ManArgs, Versi
 pub(crate) use output::{OutputSpec, OutputType};
 pub(crate) use run::RunArgs;
 pub(crate) use store::{DuArgs, PruneArgs};
-pub(crate) use transfer::{LoadArgs, PullArgs, PushArgs, SaveArgs};
+pub(crate) use transfer::{ArchiveName, LoadArgs, PullArgs, PushArgs, SaveArgs};
 pub(crate) use values::{
-    Assignment, ByteSize, CompressionName, FormatName, HostEntry, NetworkName, ReportFormat, Span,
-    VolumeSpec,
+    Assignment, ByteSize, CompressionName, FormatName, HostEntry, NetworkName, ReportFormat,
 };
 
 /// How the top-level help groups the commands. A test checks that none is missing.
@@ -125,7 +126,7 @@ fn grouped_commands(table: &clap::Command) -> String {
                 Some(command) => command.get_about().map(ToString::to_string),
                 None => Some("Explain a command".to_owned()),
             };
-            text.push_str(&format!("  {name:<12} {}\n", about.unwrap_or_default()));
+            _ = writeln!(text, "  {name:<12} {}", about.unwrap_or_default());
         }
         text.push('\n');
     }
@@ -174,6 +175,27 @@ mod tests {
                     argument.get_help().is_some(),
                     "`{}` of `{}`",
                     argument.get_id(),
+                    command.get_name()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn no_command_has_a_flag_of_a_global_s_name() {
+        let table = table();
+        for global in table
+            .get_arguments()
+            .filter(|argument| argument.is_global_set())
+        {
+            for command in table.get_subcommands() {
+                let same = command.get_arguments().find(|argument| {
+                    argument.get_id() == global.get_id() || argument.get_long() == global.get_long()
+                });
+                assert!(
+                    same.is_none(),
+                    "`{}` of `{}`",
+                    global.get_id(),
                     command.get_name()
                 );
             }

@@ -14,7 +14,6 @@ Examples:
   kiln run app                        what the image's ENTRYPOINT and CMD say
   kiln run -it debian:bookworm bash   a shell on this terminal
   kiln run -v ./src:/src:ro -w /src app make test")]
-#[expect(clippy::struct_excessive_bools, reason = "each one is a flag as typed")]
 pub(crate) struct RunArgs {
     /// The name, ID or digest of an image
     #[arg(value_name = "IMAGE")]

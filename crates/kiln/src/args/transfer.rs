@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::values::{CompressionName, FormatName};
-
 /// Fetch images from a registry
 #[derive(Debug, Args)]
 pub(crate) struct PullArgs {
@@ -39,14 +37,6 @@ pub(crate) struct PushArgs {
     #[arg(value_name = "DESTINATION")]
     pub(crate) destination: Option<String>,
 
-    /// Which platform's image, where a name has several
-    #[arg(long, value_name = "PLATFORM")]
-    pub(crate) platform: Option<String>,
-
-    /// Convert to this family of media types: oci, docker [default: as it is]
-    #[arg(long, value_name = "FAMILY", hide_possible_values = true)]
-    pub(crate) format: Option<FormatName>,
-
     /// Write the pushed digest to this file
     #[arg(long, value_name = "FILE", visible_alias = "digest-file")]
     pub(crate) digestfile: Option<PathBuf>,
@@ -72,17 +62,13 @@ pub(crate) struct SaveArgs {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// The archive: docker, oci, oci-dir (a directory) [default: docker]
+    /// The archive: docker, oci [default: docker]
     #[arg(long, value_name = "KIND", hide_possible_values = true)]
     pub(crate) format: Option<ArchiveName>,
 
     /// Which platform's image, where a name has several
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<String>,
-
-    /// Compress layers anew: gzip, zstd, uncompressed [default: as they are]
-    #[arg(long, value_name = "KIND", hide = true)]
-    pub(crate) compression: Option<CompressionName>,
 }
 
 /// The kinds of archive.
@@ -94,8 +80,6 @@ pub(crate) enum ArchiveName {
     /// An OCI image layout in a tar archive
     #[value(alias = "oci-archive")]
     Oci,
-    /// An OCI image layout as a directory
-    OciDir,
 }
 
 /// Read images from an archive

@@ -16,9 +16,10 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(super) fn config(args: &ConfigArgs, invocation: &Invocation) -> Result<ExitCode, CliError> {
     let ConfigCommand::Show { json } = args.command;
     let (settings, layer) = (&invocation.settings, &invocation.layer);
-    let text = match json {
-        true => format!("{:#}\n", show::as_json(settings, layer)),
-        false => show::as_text(settings, layer),
+    let text = if json {
+        format!("{:#}\n", show::as_json(settings, layer))
+    } else {
+        show::as_text(settings, layer)
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -77,12 +78,13 @@ fn write_pages(table: &clap::Command, directory: &Path) -> Result<(), CliError> 
 }
 
 pub(super) fn version(args: &VersionArgs) -> Result<ExitCode, CliError> {
-    match args.json {
-        true => print(&format!(
+    if args.json {
+        print(&format!(
             "{}\n",
             json!({"name": "kiln", "version": VERSION})
-        ))?,
-        false => print(&format!("kiln {VERSION}\n"))?,
+        ))?;
+    } else {
+        print(&format!("kiln {VERSION}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,29 +1,44 @@
 //! One function per command: decided values in, an exit code out.
 
+mod bootstrap;
+mod build;
+mod doctor;
+mod image;
 mod meta;
+mod run;
+mod store;
+mod transfer;
 
 use std::process::ExitCode;
+use std::time::SystemTime;
 
-use crate::args::{Cli, Command};
+use kiln_base::Timestamp;
+use kiln_engine::Engine;
+use kiln_registry::Client;
+use kiln_store::{Clock, Store};
+use kiln_sys::namespace::{self, Grade, GradeWish};
+
+use crate::args::{Cli, Command, SandboxChoice};
 use crate::error::CliError;
-use crate::settings::{self, Environment, Layer, Settings};
+use crate::render::LogFile;
+use crate::settings::{self, Environment, Layer, Packing, Settings};
 use crate::style::Style;
 use crate::terminal;
 
 /// What a command works with.
 #[derive(Debug)]
 pub(crate) struct Invocation {
-    pub(crate) environment: Environment,
-    pub(crate) settings: Settings,
+    environment: Environment,
+    settings: Settings,
     /// Where the settings came from.
-    pub(crate) layer: Layer,
+    layer: Layer,
     pub(crate) style: Style,
 }
 
 impl Invocation {
     /// Decides the settings for a command line.
     pub(crate) fn decide(cli: &Cli, environment: Environment) -> Result<Self, CliError> {
-        let files = settings::read_files(cli.globals.config.as_deref(), &environment)?;
+        let files = settings::read_files(cli.globals.config_file.as_deref(), &environment)?;
         let layer = files
             .layer
             .under(Layer::from_environment(&environment))
@@ -37,15 +52,87 @@ impl Invocation {
             style,
         })
     }
+
+    /// Enters the sandbox's namespaces and opens the store.
+    ///
+    /// To be called while the process has one thread: a process with more can't change its user
+    /// namespace.
+    fn open_store(&self) -> Result<(Store, Grade), CliError> {
+        let grade = namespace::enter(match self.settings.sandbox {
+            SandboxChoice::Auto => GradeWish::Strongest,
+            SandboxChoice::Rootless => GradeWish::Rootless,
+            SandboxChoice::SingleId => GradeWish::SingleId,
+        })?;
+        let store = Store::open(&self.settings.root, Clock::new(now))?;
+        Ok((store, grade))
+    }
+
+    /// The engine on the store; see [`Invocation::open_store`].
+    fn open_engine(&self) -> Result<Engine, CliError> {
+        let (store, grade) = self.open_store()?;
+        let seed = u64::from(std::process::id());
+        let config = settings::client_config(&self.settings, &self.environment, seed);
+        let settings = kiln_engine::Settings {
+            grade,
+            jobs: self.settings.jobs,
+            // Without the file a step resolves no names, as the host doesn't.
+            resolv_conf: kiln_sys::files::read_to_string("/etc/resolv.conf").unwrap_or_default(),
+        };
+        Ok(Engine::new(
+            store,
+            Client::new(config),
+            Clock::new(now),
+            settings,
+        ))
+    }
+
+    /// A log of what is about to be done. The store has to be open.
+    fn log(&self) -> Option<LogFile> {
+        LogFile::begin(&self.settings.root.join("logs"), now())
+    }
+
+    /// How layers are written where no output says otherwise.
+    fn packing(&self) -> Result<Packing, CliError> {
+        let (_, packing) = settings::resolve_outputs(&[], None, &self.settings, &self.environment)?;
+        Ok(packing)
+    }
+}
+
+/// The one clock.
+fn now() -> Timestamp {
+    SystemTime::now().into()
+}
+
+/// Runs a command that needs no settings: it works even if the configuration is broken.
+pub(crate) fn run_without_settings(command: &Command) -> Option<Result<ExitCode, CliError>> {
+    match command {
+        Command::Completions(args) => Some(meta::completions(args)),
+        Command::Man(args) => Some(meta::man(args)),
+        Command::Version(args) => Some(meta::version(args)),
+        _ => None,
+    }
 }
 
 /// Runs a command.
-pub(crate) fn run(command: Command, invocation: &Invocation) -> Result<ExitCode, CliError> {
+pub(crate) fn run(command: &Command, invocation: &Invocation) -> Result<ExitCode, CliError> {
     match command {
-        Command::Config(args) => meta::config(&args, invocation),
-        Command::Completions(args) => meta::completions(&args),
-        Command::Man(args) => meta::man(&args),
-        Command::Version(args) => meta::version(&args),
-        _ => unimplemented!(),
+        Command::Build(args) => build::build(args, invocation),
+        Command::Run(args) => run::run(args, invocation),
+        Command::Bootstrap(args) => bootstrap::bootstrap(args, invocation),
+        Command::Images(args) => image::images(args, invocation),
+        Command::Inspect(args) => image::inspect(args, invocation),
+        Command::Tag(args) => image::tag(args, invocation),
+        Command::Rm(args) => image::rm(args, invocation),
+        Command::Pull(args) => transfer::pull(args, invocation),
+        Command::Push(args) => transfer::push(args, invocation),
+        Command::Save(args) => transfer::save(args, invocation),
+        Command::Load(args) => transfer::load(args, invocation),
+        Command::Du(args) => store::du(args, invocation),
+        Command::Prune(args) => store::prune(args, invocation),
+        Command::Doctor(args) => doctor::doctor(args, invocation),
+        Command::Config(args) => meta::config(args, invocation),
+        Command::Completions(args) => meta::completions(args),
+        Command::Man(args) => meta::man(args),
+        Command::Version(args) => meta::version(args),
     }
 }

@@ -5,13 +5,16 @@ use std::time::Duration;
 use kiln_base::events::{BuildEvent, CacheVerdict, StepOutcome, Stream};
 use serde_json::{Value, json};
 
+use super::view::Work;
+
 /// The version of the format: raised when a field changes its meaning or goes, not when one comes.
 const VERSION: u32 = 1;
 
 /// The first line.
-pub(crate) fn first_line() -> String {
+pub(crate) fn first_line(work: Work) -> String {
     line(json!({
-        "event": "build-started",
+        "event": "started",
+        "command": work.name(),
         "version": VERSION,
         "kiln": env!("CARGO_PKG_VERSION"),
     }))
@@ -80,12 +83,12 @@ fn finished(step: u32, outcome: &StepOutcome) -> Value {
     document
 }
 
-/// The last line of a build that gave a result; `result` is what `--metadata-file` holds.
+/// The last line of work that gave a result; `result` is what `--metadata-file` holds.
 pub(crate) fn success_line(result: &Value, now: Duration) -> String {
-    line(json!({"event": "build-finished", "at": millis(now), "exit_code": 0, "result": result}))
+    line(json!({"event": "finished", "at": millis(now), "exit_code": 0, "result": result}))
 }
 
-/// The last line of a build that failed.
+/// The last line of work that failed.
 pub(crate) fn failure_line(
     exit_code: u8,
     messages: &[String],
@@ -93,7 +96,7 @@ pub(crate) fn failure_line(
     now: Duration,
 ) -> String {
     line(json!({
-        "event": "build-finished",
+        "event": "finished",
         "at": millis(now),
         "exit_code": exit_code,
         "errors": messages,
@@ -182,7 +185,7 @@ mod tests {
             Duration::from_millis(1500),
         );
         expect![[r#"
-            {"at":1.5,"errors":["could not build"],"event":"build-finished","exit_code":2,"hints":["look"]}
+            {"at":1.5,"errors":["could not build"],"event":"finished","exit_code":2,"hints":["look"]}
         "#]].assert_eq(&failure);
     }
 }

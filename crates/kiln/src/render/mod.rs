@@ -5,6 +5,7 @@
 //! a failure can show them.
 
 mod json;
+mod log;
 mod plain;
 #[cfg(test)]
 mod samples;
@@ -12,7 +13,8 @@ mod tail;
 mod text;
 mod view;
 
-use std::io::{self, Write};
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -25,10 +27,11 @@ pub(crate) use tail::FailedStep;
 use crate::error::CliError;
 use crate::style::{Style, Tone};
 use crate::terminal;
+pub(crate) use log::LogFile;
 use plain::Plain;
 use tail::Tails;
-pub(crate) use view::Size;
 use view::View;
+pub(crate) use view::{Size, Work};
 
 /// The live view is drawn at most this often.
 const FRAME: Duration = Duration::from_millis(50);
@@ -58,6 +61,7 @@ struct Shared {
 
 struct State {
     renderer: Renderer,
+    log: Option<LogFile>,
     tails: Tails,
     /// Whether the live view has to be drawn again.
     dirty: bool,
@@ -72,16 +76,17 @@ enum Renderer {
 }
 
 impl Progress {
-    /// Begins to show a build that begins now.
-    pub(crate) fn begin(mode: Mode, style: Style) -> Self {
+    /// Begins to show work that begins now; everything goes to `log`, too.
+    pub(crate) fn begin(work: Work, mode: Mode, style: Style, log: Option<LogFile>) -> Self {
         let renderer = match mode {
-            Mode::Tty => Renderer::Tty(View::new(style)),
+            Mode::Tty => Renderer::Tty(View::new(work, style)),
             Mode::Plain => Renderer::Plain(Plain::default(), style),
             Mode::Json => Renderer::Json,
             Mode::Quiet => Renderer::Quiet,
         };
         let state = State {
             renderer,
+            log,
             tails: Tails::default(),
             dirty: true,
             over: false,
@@ -92,7 +97,7 @@ impl Progress {
             changed: Condvar::new(),
         });
         if mode == Mode::Json {
-            write(&json::first_line());
+            write(&json::first_line(work));
         }
         let painter = (mode == Mode::Tty).then(|| {
             let shared = Arc::clone(&shared);
@@ -112,7 +117,7 @@ impl Progress {
         move |text| shared.note(text)
     }
 
-    /// Ends a build that gave a result; `result` describes it.
+    /// Ends work that gave a result; `result` describes it.
     pub(crate) fn succeed(self, result: &Value) {
         let now = self.shared.began.elapsed();
         if matches!(self.shared.lock().renderer, Renderer::Json) {
@@ -121,12 +126,20 @@ impl Progress {
         self.end(true);
     }
 
-    /// Ends a build that failed; the error comes back with what is known about the step that
-    /// failed, and without its text where the renderer already gave it.
+    /// Ends work that failed; the error comes back with what is known about the step that failed,
+    /// and without its text where the renderer already gave it.
     pub(crate) fn fail(self, error: CliError) -> CliError {
         let now = self.shared.began.elapsed();
-        let json = matches!(self.shared.lock().renderer, Renderer::Json);
-        let failed = self.end(false);
+        let mut state = self.shared.lock();
+        let json = matches!(state.renderer, Renderer::Json);
+        let log = state.log.take().and_then(LogFile::finish);
+        let failed = state.tails.take_failed();
+        drop(state);
+        self.end(false);
+        let error = match failed {
+            Some(failed) => error.with_failed_step(&failed, log.as_deref()),
+            None => error,
+        };
         if json {
             let code = error.exit.code();
             write(&json::failure_line(
@@ -137,30 +150,18 @@ impl Progress {
             ));
             return error.already_told();
         }
-        match failed {
-            Some(failed) => error.with_failed_step(&failed),
-            None => error,
-        }
+        error
     }
 
-    fn end(self, succeeded: bool) -> Option<FailedStep> {
-        let mut state = self.shared.lock();
-        state.over = true;
-        let failed = state.tails.take_failed();
-        drop(state);
+    fn end(self, succeeded: bool) {
+        self.shared.lock().over = true;
         self.shared.changed.notify_all();
-        if let Some(painter) = self.painter {
-            _ = painter.join();
-            let state = self.shared.lock();
-            if let Renderer::Tty(view) = &state.renderer {
-                let columns = terminal::size().columns;
-                write(&format!(
-                    "{}\n",
-                    view.summary(succeeded, self.shared.began.elapsed(), columns)
-                ));
-            }
+        let Some(painter) = self.painter else { return };
+        _ = painter.join();
+        if let Renderer::Tty(view) = &self.shared.lock().renderer {
+            let (now, columns) = (self.shared.began.elapsed(), terminal::size().columns);
+            write(&format!("{}\n", view.summary(succeeded, now, columns)));
         }
-        failed
     }
 }
 
@@ -173,6 +174,9 @@ impl Shared {
         let now = self.began.elapsed();
         let mut state = self.lock();
         state.tails.apply(event);
+        if let Some(log) = &mut state.log {
+            log.take(event, now);
+        }
         let text = match &mut state.renderer {
             Renderer::Quiet => return,
             Renderer::Json => json::event_line(event, now),
@@ -226,9 +230,10 @@ impl Shared {
             };
             let size = terminal::size();
             let above = view.take_above(size.columns);
-            let frame = match over {
-                true => Vec::new(),
-                false => view.frame(self.began.elapsed(), size),
+            let frame = if over {
+                Vec::new()
+            } else {
+                view.frame(self.began.elapsed(), size)
             };
             drop(state);
             write(&redraw(drawn, &above, &frame));
@@ -236,7 +241,12 @@ impl Shared {
                 return;
             }
             drawn = frame.len();
-            std::thread::sleep(FRAME);
+            // Not sooner than this, except for the end: nobody waits for a frame.
+            let state = self.lock();
+            drop(
+                self.changed
+                    .wait_timeout_while(state, FRAME, |state| !state.over),
+            );
         }
     }
 }
@@ -249,7 +259,7 @@ impl Shared {
 fn redraw(drawn: usize, above: &[String], frame: &[String]) -> String {
     let mut text = String::from("\x1b[?2026h");
     if drawn > 0 {
-        text.push_str(&format!("\r\x1b[{drawn}A\x1b[J"));
+        _ = write!(text, "\r\x1b[{drawn}A\x1b[J");
     }
     for line in above.iter().chain(frame) {
         text.push_str(line);

@@ -21,7 +21,7 @@ pub(crate) struct FailedStep {
 #[derive(Debug, Default)]
 pub(super) struct Tails {
     names: BTreeMap<StepNumber, Arc<str>>,
-    tails: BTreeMap<StepNumber, Tail>,
+    running: BTreeMap<StepNumber, Tail>,
     failed: Option<FailedStep>,
 }
 
@@ -38,10 +38,10 @@ impl Tails {
                 self.names.insert(*step, Arc::clone(name));
             }
             BuildEvent::StepOutput { step, bytes, .. } => {
-                self.tails.entry(*step).or_default().push(bytes);
+                self.running.entry(*step).or_default().push(bytes);
             }
             BuildEvent::StepFinished { step, outcome, .. } => {
-                let tail = self.tails.remove(step).unwrap_or_default();
+                let tail = self.running.remove(step).unwrap_or_default();
                 // Of several failures the first is the cause.
                 if matches!(outcome, StepOutcome::Failed(_)) && self.failed.is_none() {
                     let name = self.names.get(step).map_or_else(|| "".into(), Arc::clone);

@@ -18,6 +18,45 @@ use crate::style::{Style, Tone};
 /// A running step shows at most this many lines of its output.
 const OUTPUT_LINES: usize = 6;
 
+/// What is being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    Build,
+    Bootstrap,
+    Pull,
+    Push,
+}
+
+impl Work {
+    /// The command's name.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Bootstrap => "bootstrap",
+            Self::Pull => "pull",
+            Self::Push => "push",
+        }
+    }
+
+    const fn doing(self) -> &'static str {
+        match self {
+            Self::Build => "Building",
+            Self::Bootstrap => "Bootstrapping",
+            Self::Pull => "Pulling",
+            Self::Push => "Pushing",
+        }
+    }
+
+    const fn done(self) -> &'static str {
+        match self {
+            Self::Build => "Built",
+            Self::Bootstrap => "Bootstrapped",
+            Self::Pull => "Pulled",
+            Self::Push => "Pushed",
+        }
+    }
+}
+
 /// A terminal's size in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size {
@@ -28,6 +67,7 @@ pub(crate) struct Size {
 /// What the view knows of the build.
 #[derive(Debug)]
 pub(crate) struct View {
+    work: Work,
     style: Style,
     names: BTreeMap<StepNumber, Arc<str>>,
     running: BTreeMap<StepNumber, Running>,
@@ -55,8 +95,9 @@ struct Running {
 
 impl View {
     /// A view of a build that did not begin.
-    pub(crate) const fn new(style: Style) -> Self {
+    pub(crate) const fn new(work: Work, style: Style) -> Self {
         Self {
+            work,
             style,
             names: BTreeMap::new(),
             running: BTreeMap::new(),
@@ -151,7 +192,7 @@ impl View {
     /// The view's lines at a time, at most `size.rows - 1` of them.
     pub(crate) fn frame(&self, now: Duration, size: Size) -> Vec<String> {
         let room = size.rows.saturating_sub(1);
-        let mut lines = vec![self.heading("Building", now, size.columns)];
+        let mut lines = vec![self.heading(self.work.doing(), now, size.columns)];
         let shown = self.running.len().min(room.saturating_sub(2));
         // Each running step has its line; what room is left is shared by their output.
         let share = (room.saturating_sub(1 + shown) / shown.max(1)).min(OUTPUT_LINES);
@@ -175,7 +216,11 @@ impl View {
 
     /// The one line that stays when the build is over.
     pub(crate) fn summary(&self, succeeded: bool, now: Duration, columns: usize) -> String {
-        let word = if succeeded { "Built" } else { "Stopped" };
+        let word = if succeeded {
+            self.work.done()
+        } else {
+            "Stopped"
+        };
         self.heading(word, now, columns)
     }
 
@@ -250,7 +295,7 @@ mod tests {
     #[expect(clippy::needless_pass_by_value, reason = "`expect!` makes a value")]
     fn check(events: &[Timed], now: u64, rows: usize, expected: Expect) {
         let size = Size { columns: 40, rows };
-        let mut view = View::new(Style::plain());
+        let mut view = View::new(Work::Build, Style::plain());
         for (_, event) in events {
             view.apply(event);
         }

@@ -46,6 +46,18 @@ variables! {
     NO_PROXY = "NO_PROXY": "hosts that are reached without the proxy, with `no_proxy`";
 }
 
+/// The variables that name proxies, as programs read them.
+pub(crate) const PROXIES: [&str; 8] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
+];
+
 /// What the process was started with: variables, working directory, user, processors.
 #[derive(Debug, Clone)]
 pub(crate) struct Environment {
@@ -93,12 +105,12 @@ impl Environment {
         Some(value.to_string_lossy().into_owned())
     }
 
-    /// Set variables whose names begin with `prefix`.
-    pub(crate) fn names_with(&self, prefix: &str) -> impl Iterator<Item = &str> {
-        self.variables
-            .keys()
-            .filter_map(|name| name.to_str())
-            .filter(move |name| name.starts_with(prefix))
+    /// Every variable, for programs that kiln starts on the user's behalf.
+    pub(crate) fn all(&self) -> Vec<(OsString, OsString)> {
+        let variables = self.variables.iter();
+        variables
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
     }
 
     /// A path from a variable, if it is absolute; the XDG specification has others ignored.

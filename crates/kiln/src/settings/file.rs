@@ -176,9 +176,8 @@ fn unknown_setting(name: &str) -> String {
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes()[..offset.min(text.len())]
-        .iter()
-        .filter(|byte| **byte == b'\n')
+    text[..text.floor_char_boundary(offset)]
+        .matches('\n')
         .count()
         + 1
 }

@@ -39,9 +39,10 @@ fn globals(args: &GlobalArgs) -> Layer {
 }
 
 fn build(args: &BuildArgs) -> Layer {
-    let progress = match args.quiet {
-        true => Some("quiet".to_owned()),
-        false => word(args.progress),
+    let progress = if args.quiet {
+        Some("quiet".to_owned())
+    } else {
+        word(args.progress)
     };
     Layer::from_flags([
         (Key::Jobs, args.steps.jobs.map(|jobs| jobs.to_string())),

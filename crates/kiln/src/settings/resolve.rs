@@ -121,7 +121,7 @@ impl Settings {
             jobs: jobs(layer)?.unwrap_or(environment.processors),
             progress: chosen(layer, Key::Progress)?.unwrap_or(ProgressChoice::Auto),
             color: chosen(layer, Key::Color)?.unwrap_or(ColorChoice::Auto),
-            platform: parsed(layer, Key::Platform)?.unwrap_or_else(Platform::host),
+            platform: platform(layer)?.unwrap_or_else(Platform::host),
             network: chosen(layer, Key::Network)?.unwrap_or(NetworkName::Default),
             format: chosen(layer, Key::Format)?.unwrap_or(FormatName::Oci),
             compression: chosen(layer, Key::Compression)?.unwrap_or(CompressionName::Gzip),
@@ -171,6 +171,16 @@ where
     T::Err: Error + Send + Sync + 'static,
 {
     read(layer, key, |text| text.parse().map_err(Into::into))
+}
+
+fn platform(layer: &Layer) -> Result<Option<Platform>, SettingsError> {
+    read(layer, Key::Platform, |text| match text {
+        "local" => Ok(Platform::host()),
+        list if list.contains(',') => {
+            Err("kiln can't build for several platforms at once yet".into())
+        }
+        text => Ok(text.parse::<Platform>()?.normalized()),
+    })
 }
 
 fn jobs(layer: &Layer) -> Result<Option<NonZeroUsize>, SettingsError> {

@@ -64,7 +64,10 @@ fn default_text(settings: &Settings, name: &str, in_words: &str) -> String {
 fn registry_text(entry: &RegistryEntry) -> String {
     let mut text = String::new();
     if let Value::Object(fields) = registry_json(entry) {
-        for (name, value) in fields {
+        let is_set = |value: &Value| {
+            !matches!(value, Value::Null | Value::Bool(false)) && *value != json!([])
+        };
+        for (name, value) in fields.iter().filter(|(_, value)| is_set(value)) {
             _ = writeln!(text, "{name} = {value}");
         }
     }
