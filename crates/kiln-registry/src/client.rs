@@ -30,6 +30,8 @@ pub struct Client {
     config: ClientConfig,
     connections: Connections,
     memory: Memory,
+    /// What was found for a host and repository: a helper is a program, asked once.
+    credentials: Mutex<BTreeMap<(String, String), Option<Credential>>>,
     /// What loopback hosts turned out to speak.
     is_http: Mutex<BTreeMap<String, bool>>,
     random: AtomicU64,
@@ -50,6 +52,7 @@ impl Client {
         Self {
             connections: Connections::new(&config),
             memory: Memory::default(),
+            credentials: Mutex::default(),
             is_http: Mutex::default(),
             random: AtomicU64::new(config.retry.jitter_seed),
             config,
@@ -256,8 +259,16 @@ impl<'a> Session<'a> {
     }
 
     fn credential(&self) -> Result<Option<Credential>, Failure> {
-        let source = &self.client.config.credentials;
-        Ok(source.find(&self.endpoint.name, &self.attempt.repository)?)
+        let key = (self.endpoint.name.clone(), self.attempt.repository.clone());
+        let known = &self.client.credentials;
+        // Held while a helper runs, so that parallel transfers ask it once.
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known.get(&key) {
+            return Ok(found.clone());
+        }
+        let found = self.client.config.credentials.find(&key.0, &key.1)?;
+        known.insert(key, found.clone());
+        Ok(found)
     }
 
     /// Token services often share the registry's authority, and sometimes its certificate.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -24,7 +25,7 @@ const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 const DOCKER_HUB_NAMES: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
 
 /// Where credentials are looked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct CredentialSource {
     /// Files of docker's form; the first that knows the registry wins. A file that is not there is
     /// passed over.
@@ -32,6 +33,21 @@ pub struct CredentialSource {
     /// The environment of helper programs; its `PATH` is where they are looked for. Empty means
     /// that no helper is run, as for files that a tenant brings.
     pub helper_environment: Vec<(OsString, OsString)>,
+}
+
+/// Shows the names of variables only: environments hold secrets.
+impl fmt::Debug for CredentialSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self
+            .helper_environment
+            .iter()
+            .map(|(name, _)| name)
+            .collect();
+        f.debug_struct("CredentialSource")
+            .field("files", &self.files)
+            .field("helper_environment", &names)
+            .finish()
+    }
 }
 
 /// What proves who kiln acts for.
@@ -340,6 +356,11 @@ mod tests {
         };
         let error = source.find("a.b", "x").expect_err("bad JSON");
         assert!(!format!("{error:?}").contains("hunter2"));
+        let source = CredentialSource {
+            helper_environment: vec![("TOKEN".into(), "hunter2".into())],
+            ..source
+        };
+        assert!(!format!("{source:?}").contains("hunter2"));
         let credential = Credential::IdentityToken(Secret::new("hunter2".to_owned()));
         assert!(!format!("{credential:?}").contains("hunter2"));
     }

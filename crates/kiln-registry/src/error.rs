@@ -104,7 +104,7 @@ pub enum Failure {
     /// The document is neither a manifest nor an index.
     #[error("the registry's answer is not an image")]
     Document(#[from] DocumentError),
-    /// The transfer broke off after {0} bytes.
+    /// The connection was lost before everything had arrived.
     #[error("the transfer broke off after {received} bytes")]
     Interrupted {
         /// Bytes of this transfer that arrived.
