@@ -264,6 +264,7 @@ fn build(error: &BuildError) -> Verdict {
         BuildError::Assemble(_) => REGISTRY,
         BuildError::Graph(_) => BUG,
         BuildError::Output(error) => output(error),
+        BuildError::Note(error) => base(error),
         BuildError::Store(error) => store(error),
         BuildError::Root(error) => root(error),
         BuildError::Cancelled(_) => STOPPED,
@@ -274,6 +275,8 @@ fn base(error: &BaseError) -> Verdict {
     match error {
         BaseError::Layers { .. } | BaseError::Image(_) => REGISTRY,
         BaseError::Transfer(error) => transfer(error),
+        BaseError::Root(error) => root(error),
+        BaseError::Snapshot(error) => snapshot(error),
         BaseError::Store(error) => store(error),
     }
 }
