@@ -31,7 +31,7 @@ impl Diagnostic {
     pub fn error(span: Span, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
-            message: message.into(),
+            message: printable(message.into()),
             span,
             hint: None,
         }
@@ -49,7 +49,7 @@ impl Diagnostic {
     #[must_use]
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
         Self {
-            hint: Some(hint.into()),
+            hint: Some(printable(hint.into())),
             ..self
         }
     }
@@ -57,6 +57,15 @@ impl Diagnostic {
     /// Whether this keeps the file from being built.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
+    }
+}
+
+/// Messages quote the file, and a file can hold what a terminal would obey.
+fn printable(text: String) -> String {
+    if text.contains(char::is_control) {
+        text.replace(char::is_control, "\u{fffd}")
+    } else {
+        text
     }
 }
 

@@ -186,3 +186,6 @@ pub(crate) fn expand_words_at(
 ) -> Result<Vec<(String, Range<usize>)>, ExpandError> {
     Lexer::new(text, vars, options).words()
 }
+
+#[cfg(test)]
+mod tests;

@@ -354,8 +354,10 @@ pub(super) fn command_line(args: Piece<'_>, reader: &mut Reader<'_>) -> Option<C
 /// hardly ever meant.
 pub(super) fn warn_of_broken_json(args: Piece<'_>, reader: &mut Reader<'_>) {
     if args.text.starts_with('[') && args.text.ends_with(']') {
-        let inner = args.text[1..].trim_start();
-        if inner.starts_with(['"', '\'']) {
+        let inner = &args.text[1..];
+        // `[ "$a" = b ]` is a command.
+        let is_test = inner.starts_with(' ') && !inner.contains(',');
+        if !is_test && inner.trim_start().starts_with(['"', '\'']) {
             let warning = Diagnostic::warning(args.span(), "not a JSON array, so taken as text");
             let hint = "JSON has double quotes, and no comma after the last item";
             reader.diagnostics.push(warning.with_hint(hint));

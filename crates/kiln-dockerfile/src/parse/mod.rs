@@ -34,14 +34,18 @@ pub fn parse(text: &str) -> (Dockerfile, Vec<Diagnostic>) {
     };
     let mut lines = Lines::new(text, start);
     let mut is_empty = true;
+    let mut errors = 0;
     while let Some(line) = Joined::read(&mut lines, dockerfile.directives.escape) {
         is_empty = false;
+        let before = diagnostics.len();
         let reader = Reader::new(dockerfile.directives.escape, &mut diagnostics);
         read_instruction(&line, &mut lines, reader, &mut dockerfile);
-        if diagnostics.iter().filter(|found| found.is_error()).count() >= MAX_ERRORS {
+        let new = diagnostics[before..].iter();
+        errors += new.filter(|found| found.is_error()).count();
+        if errors >= MAX_ERRORS {
             let message = "too many errors; the rest of the file was not read";
             diagnostics.push(Diagnostic::error(line.whole(), message));
-            return (dockerfile, diagnostics);
+            break;
         }
     }
     if dockerfile.stages.is_empty() && diagnostics.iter().all(|found| !found.is_error()) {
@@ -53,6 +57,7 @@ pub fn parse(text: &str) -> (Dockerfile, Vec<Diagnostic>) {
         let error = Diagnostic::error(Span::new(start, start), message);
         diagnostics.push(error.with_hint("begin a stage with `FROM <image>`"));
     }
+    diagnostics.sort_by_key(|found| found.span.start);
     (dockerfile, diagnostics)
 }
 
@@ -149,7 +154,10 @@ impl<'d> Reader<'d> {
     fn error_with(&mut self, span: Span, message: impl Into<String>, hint: Option<String>) {
         self.failed = true;
         let error = Diagnostic::error(span, message);
-        self.diagnostics.push(Diagnostic { hint, ..error });
+        self.diagnostics.push(match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        });
     }
 
     fn warn(&mut self, span: Span, message: impl Into<String>) {
