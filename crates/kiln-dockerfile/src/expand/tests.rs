@@ -1,5 +1,10 @@
 //! Tables: what is written, and what it becomes.
 
+#![expect(
+    clippy::needless_raw_string_hashes,
+    reason = "`expect!` writes them when it is updated"
+)]
+
 use std::collections::BTreeMap;
 
 use expect_test::{Expect, expect};
@@ -144,39 +149,7 @@ $EMPTY.
 '${VAR}'
 \$VAR
 "\$VAR"
-\\$VAR
-$
-a$
-$$
-$.
-$ VAR
-$1
-$12a
-${1}
-$@x
-$*x
-$#x
-$?x
-$-x
-$!x
-$$x
-$0x
-${@}
-$VAR_2
-$_u
-${VAR
-${
-${}
-${{VAR}
-${:x}
-${ VAR}
-${VAR }
-${VAR!}
-$SPACES
-"$SPACES"
-$QUOTED
-$DOLLAR
-$ключ"#,
+\\$VAR"#,
         expect![[r#"
             $VAR  =>  value|
             ${VAR}  =>  value|
@@ -195,6 +168,31 @@ $ключ"#,
             \$VAR  =>  $VAR|
             "\$VAR"  =>  $VAR|
             \\$VAR  =>  \value|
+        "#]],
+    );
+}
+
+#[test]
+fn special_names() {
+    check(
+        r#"$
+a$
+$$
+$.
+$ VAR
+$1
+$12a
+${1}
+$@x
+$*x
+$#x
+$?x
+$-x
+$!x
+$$x
+$0x
+${@}"#,
+        expect![[r#"
             $  =>  $|
             a$  =>  a$|
             $$  =>  |  ? $
@@ -212,6 +210,29 @@ $ключ"#,
             $$x  =>  x|  ? $
             $0x  =>  x|  ? 0
             ${@}  =>  |  ? @
+        "#]],
+    );
+}
+
+#[test]
+fn broken_and_odd_names() {
+    check(
+        r#"$VAR_2
+$_u
+${VAR
+${
+${}
+${{VAR}
+${:x}
+${ VAR}
+${VAR }
+${VAR!}
+$SPACES
+"$SPACES"
+$QUOTED
+$DOLLAR
+$ключ"#,
+        expect![[r#"
             $VAR_2  =>  two|
             $_u  =>  under|
             ${VAR  =>  ! missing `}` in substitution
