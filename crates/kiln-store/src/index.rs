@@ -109,7 +109,9 @@ impl Index {
 
     /// What the file says it is.
     pub(crate) fn format(&self) -> Result<Format, StoreError> {
-        let connection = self.connection();
+        let mut connection = self.connection();
+        // One transaction, since another process may be making the tables just now.
+        let connection = connection.transaction()?;
         let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let application = pragma("application_id")?;
         let version = pragma("user_version")?;
@@ -165,10 +167,11 @@ impl Index {
         Ok(done)
     }
 
-    /// Copies the log back into the file and empties it, as far as no other process reads it.
+    /// Copies the log back into the file, as far as no other process reads it. The log keeps its
+    /// length, so that the next writes find room even on a full disk.
     pub(crate) fn checkpoint(&self) -> Result<(), StoreError> {
         let connection = self.connection();
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
         Ok(())
     }
 

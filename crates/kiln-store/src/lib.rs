@@ -6,7 +6,7 @@
 //! ```text
 //! <root>/                      0700, owned by the user it belongs to
 //!   kiln.db, -wal, -shm        SQLite: everything that is not bytes of content; `user_version` is the format
-//!   reserve                    1 MiB, given up when the index has to be written on a full disk
+//!   reserve                    4 MiB, given up when the index has to be written on a full disk
 //!   blobs/sha256/<hex>         blobs, each complete and verified; likewise blobs/sha512
 //!   partial/<algorithm>-<hex>  beginnings of blobs; locked while somebody appends
 //!   snapshots/<number>/fs      one layer each, in the form overlayfs stacks; the number is in the index

@@ -100,6 +100,7 @@ impl Store {
     /// Other processes may build meanwhile. Works on a full disk.
     pub fn prune(&self, policy: &PrunePolicy) -> Result<PruneReport, StoreError> {
         self.make_room_for_index()?;
+        self.index().checkpoint()?;
         let (leases, mut freed) = reap(self)?;
         if policy.keep_bytes.is_some() {
             self.measure_snapshots()?;

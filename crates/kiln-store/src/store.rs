@@ -19,11 +19,9 @@ use crate::lock::is_missing;
 use crate::sweep::{drop_doubtful_snapshots, move_orphan_snapshots};
 use crate::{OpenError, StoreError};
 
-/// Space kept back so that the index can still record what is pruned from a full disk, in bytes.
-const RESERVE: u64 = 1 << 20;
-
-/// Free space above which the reserve is put back, in bytes.
-const PLENTY: u64 = 64 << 20;
+/// Space kept back so that the index can still record what is pruned from a full disk, in bytes:
+/// enough to rewrite the index of some ten thousand cache records.
+const RESERVE: u64 = 4 << 20;
 
 /// Magic numbers of file systems that several machines can write at once (`statfs(2)`).
 const NETWORK_FILESYSTEMS: [(u32, &str); 13] = [
@@ -247,7 +245,7 @@ impl Store {
 
     /// Frees the reserve if the disk is so full that the index may not be able to grow.
     pub(crate) fn make_room_for_index(&self) -> Result<(), StoreError> {
-        if free_bytes(self.root())? < 4 * RESERVE {
+        if free_bytes(self.root())? < RESERVE {
             release_reserve(self.layout())?;
         }
         Ok(())
@@ -255,7 +253,7 @@ impl Store {
 
     /// Puts the reserve back when there is room again.
     pub(crate) fn restore_reserve(&self) -> Result<(), StoreError> {
-        if free_bytes(self.root())? > PLENTY {
+        if free_bytes(self.root())? > 2 * RESERVE {
             create_reserve(self.layout())?;
         }
         Ok(())

@@ -14,7 +14,7 @@ use rusqlite::{Connection, Transaction};
 use crate::contents::{Contents, References, stored_blobs};
 use crate::layout::Layout;
 use crate::lease::names_in;
-use crate::tree::{Space, measure, remove_tree};
+use crate::tree::{Space, measure, measure_file, remove_tree};
 use crate::{Store, StoreError};
 
 /// What a sweep removed.
@@ -89,10 +89,7 @@ impl Trash {
 
     /// Removes everything. Returns the space that it took.
     pub(crate) fn empty(self) -> Result<Space, StoreError> {
-        let mut freed = Space::default();
-        for name in names_in(&self.directory)? {
-            freed.add(measure(&self.directory.join(name))?);
-        }
+        let freed = measure(&self.directory)?.without(measure_file(&self.directory)?);
         remove_tree(&self.directory)?;
         Ok(freed)
     }

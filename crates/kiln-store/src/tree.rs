@@ -27,6 +27,13 @@ impl Space {
         self.apparent = self.apparent.saturating_add(other.apparent);
         self.disk = self.disk.saturating_add(other.disk);
     }
+
+    pub(crate) fn without(self, part: Self) -> Self {
+        Self {
+            apparent: self.apparent.saturating_sub(part.apparent),
+            disk: self.disk.saturating_sub(part.disk),
+        }
+    }
 }
 
 impl std::iter::Sum for Space {

@@ -1,0 +1,155 @@
+//! Opening a store: what is refused, and what a reboot does.
+
+use std::os::unix::fs::PermissionsExt;
+
+use kiln_base::Timestamp;
+use kiln_oci::Digest;
+use kiln_store::{Clock, SnapshotId, Store};
+use rusqlite::Connection;
+
+use crate::script::{key, put_image, reference};
+use crate::support::{TestStore, add_snapshot, names};
+
+fn refusal(test: &TestStore) -> String {
+    let error = Store::open(test.dir.path(), Clock::new(|| Timestamp::EPOCH)).unwrap_err();
+    error
+        .to_string()
+        .replace(test.dir.path().to_str().unwrap(), "ROOT")
+}
+
+fn sql(test: &TestStore, statement: &str) {
+    Connection::open(test.path("kiln.db"))
+        .unwrap()
+        .execute_batch(statement)
+        .unwrap();
+}
+
+#[test]
+fn nobody_else_can_look_inside() {
+    let parent = tempfile::tempdir().unwrap();
+    let root = parent.path().join("a/b");
+    drop(Store::open(&root, Clock::new(|| Timestamp::EPOCH)).unwrap());
+    let mode = std::fs::metadata(&root).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let test = TestStore::new();
+    sql(&test, "PRAGMA user_version = 7");
+    assert_eq!(
+        refusal(&test),
+        "the store `ROOT` has format 7, and this kiln knows formats up to 1"
+    );
+}
+
+#[test]
+fn other_programs_files_are_refused() {
+    let test = TestStore::new();
+    sql(&test, "PRAGMA application_id = 1");
+    assert_eq!(refusal(&test), "`ROOT` is not a kiln store");
+    for name in ["kiln.db", "kiln.db-wal", "kiln.db-shm"] {
+        std::fs::remove_file(test.path(name)).unwrap();
+    }
+    std::fs::write(
+        test.path("kiln.db"),
+        "not a database, but long enough to be one".repeat(50),
+    )
+    .unwrap();
+    assert_eq!(refusal(&test), "`ROOT` is not a kiln store");
+}
+
+#[test]
+fn another_users_store_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: another_users_store_is_refused: needs root");
+        return;
+    }
+    let test = TestStore::new();
+    std::os::unix::fs::chown(test.path("kiln.db"), Some(1234), None).unwrap();
+    assert_eq!(
+        refusal(&test),
+        "the store `ROOT` belongs to user id 1234, and this is user id 0"
+    );
+}
+
+#[test]
+fn many_may_open_a_new_store_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let store = Store::open(dir.path(), Clock::new(|| Timestamp::EPOCH)).unwrap();
+                store.write_blob(b"x").unwrap();
+            });
+        }
+    });
+    assert_eq!(names(&dir.path().join("leases")), "");
+    assert!(!dir.path().join("creating").exists());
+}
+
+#[test]
+fn a_reboot_drops_snapshots_that_were_not_synced() {
+    let mut test = TestStore::new();
+    let [kept, lost, above] = [(); 3].map(|()| SnapshotId::random());
+    let chain = SnapshotId::of_chain(&Digest::sha256(b"base"));
+    let store = &test.store;
+    let target = put_image(store, &["layer"]);
+    store
+        .tag(&reference("app"), &target, Timestamp::EPOCH)
+        .unwrap();
+    add_snapshot(store, &kept, None, 1);
+    store.cache_put(&key("kept"), Some(&kept), b"").unwrap();
+    store.sync().unwrap();
+    add_snapshot(store, &lost, Some(&kept), 1);
+    store.cache_put(&key("lost"), Some(&lost), b"").unwrap();
+    add_snapshot(store, &above, Some(&lost), 1);
+    add_snapshot(store, &chain, None, 1);
+    test.reopen();
+    sql(
+        &test,
+        "UPDATE meta SET value = 'an earlier boot' WHERE key = 'boot'",
+    );
+
+    test.reopen();
+    let store = &test.store;
+    assert!(store.snapshot(&kept).unwrap().is_some());
+    assert!(store.cache_get(&key("kept")).unwrap().is_some());
+    assert!(store.image(&reference("app")).unwrap().is_some());
+    for gone in [&lost, &above, &chain] {
+        assert_eq!(store.snapshot(gone).unwrap(), None);
+    }
+    assert_eq!(store.cache_get(&key("lost")).unwrap(), None);
+    assert_eq!(names(&test.path("snapshots")), "1");
+}
+
+#[test]
+fn a_reboot_drops_rows_whose_directory_is_gone() {
+    let mut test = TestStore::new();
+    let [below, above] = [(); 2].map(|()| SnapshotId::random());
+    let snapshot = add_snapshot(&test.store, &below, None, 1);
+    add_snapshot(&test.store, &above, Some(&below), 1);
+    test.store.sync().unwrap();
+    test.reopen();
+    std::fs::remove_dir_all(snapshot.path.parent().unwrap()).unwrap();
+    sql(
+        &test,
+        "UPDATE meta SET value = 'an earlier boot' WHERE key = 'boot'",
+    );
+    test.reopen();
+    assert_eq!(test.store.snapshot(&above).unwrap(), None);
+}
+
+#[test]
+fn the_lease_ends_with_the_handle() {
+    let mut test = TestStore::new();
+    let writer = test.store.blob_writer().unwrap();
+    assert_eq!(names(&test.path("leases")), names(&test.path("tmp")));
+    assert_ne!(names(&test.path("leases")), "");
+    drop(writer);
+    test.reopen();
+    assert_eq!(
+        (names(&test.path("leases")), names(&test.path("tmp"))),
+        Default::default()
+    );
+}
