@@ -215,6 +215,7 @@ impl Engine {
         if !ran.is_empty() {
             self.store.put_explanations(&ran)?;
         }
+        cancel.check()?;
         match result {
             Ok(mut resolved) => match resolved.pop().map(|resolved| resolved.output) {
                 Some(Product::Root(chain)) => Ok(chain),

@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use kiln_base::CancelToken;
 use kiln_base::events::{Events, Stream};
-use kiln_exec::{Access, DEFAULT_PATH, ExitStatus, MountKind, StepMount, StepSpec};
+use kiln_exec::{
+    Access, Control, DEFAULT_PATH, ExitStatus, MountKind, StepMount, StepSpec, run_controlled,
+};
 use kiln_oci::RuntimeConfig;
 use kiln_sys::mount::{Recursion, bind};
 
@@ -18,13 +20,13 @@ use crate::run_step::{name_resolution, network, trusted, user};
 impl Engine {
     /// Runs a container to its end. The image is pulled where the store does not have it.
     ///
-    /// `output` gets what the process writes where [`RunRequest::stdio`] is [`Stdio::Outputs`].
+    /// Signals are passed on by `control`; `cancel` kills the container. `output` gets what the process writes where [`RunRequest::stdio`] is [`Stdio::Outputs`].
     pub fn run(
         &self,
         request: &RunRequest,
         events: &dyn Events,
         output: &mut dyn FnMut(Stream, &[u8]),
-        cancel: &CancelToken,
+        (control, cancel): (&Control, &CancelToken),
     ) -> Result<ExitStatus, ContainerError> {
         let reporter = Reporter::new(events);
         let image = match self.open_image(&request.image, &request.platform) {
@@ -86,7 +88,7 @@ impl Engine {
                 Stdio::Terminal => kiln_exec::Stdio::Terminal,
             },
         };
-        Ok(kiln_exec::run(&spec, output, cancel)?)
+        Ok(run_controlled(&spec, output, cancel, control)?)
     }
 }
 

@@ -51,6 +51,7 @@ pub use error::{
     OutputError, RootError, SourceLine, StepError, TransferError,
 };
 pub use images::Removed;
+pub use kiln_exec::Control;
 pub use load::Loaded;
 pub use outcome::{BuildOutcome, BuiltImage, ImageRow};
 pub use request::{

@@ -1,9 +1,10 @@
 //! `RUN`: a process in a root.
 
-use kiln_base::CancelToken;
 use kiln_base::events::StepNumber;
+use kiln_base::{CancelToken, Cancelled};
 use kiln_exec::{
-    DEFAULT_HOSTNAME, MountKind, Network, Stdio, StepMount, StepSpec, hosts_file, resolv_conf,
+    DEFAULT_HOSTNAME, ExecError, MountKind, Network, Stdio, StepMount, StepSpec, hosts_file,
+    resolv_conf,
 };
 use kiln_graph::RunOp;
 use kiln_sys::fs::Dir;
@@ -56,7 +57,10 @@ pub(crate) fn run(
         stdio: Stdio::Captured,
     };
     let mut output = |stream, bytes: &[u8]| reporter.output(number, stream, bytes);
-    let status = kiln_exec::run(&spec, &mut output, cancel)?;
+    let status = match kiln_exec::run(&spec, &mut output, cancel) {
+        Err(ExecError::Cancelled) => return Err(Cancelled.into()),
+        result => result?,
+    };
     cancel.check()?;
     if !status.is_success() {
         return Err(StepError::Process {

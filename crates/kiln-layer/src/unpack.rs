@@ -1,15 +1,22 @@
 //! A layer's blob to a directory that overlayfs can stack.
 
-use std::io::Read;
+mod decoded;
+mod extract;
+mod resolve;
+
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 use kiln_base::{CancelToken, Cancelled};
-use kiln_oci::{Compression, Digest};
+use kiln_oci::{Compression, Digest, Digester};
 use kiln_sys::fs::{Dir, FsError};
+
+use self::extract::Extractor;
+pub use self::resolve::resolve_against;
 
 use crate::decode::DecodeError;
 use crate::overlay::OverlayXattrs;
-use crate::reader::ArchiveError;
+use crate::reader::{ArchiveError, TarReader};
 
 /// How a blob is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,8 +92,9 @@ pub enum UnpackError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// An entry is inside something that is not a directory.
-    #[error("`{}` is inside `{}`, which the archive made something else than a directory", path.display(), parent.display())]
+    /// An entry is inside something that is not a directory, such as a symbolic link that the
+    /// archive made.
+    #[error("`{}` is inside `{}`, which is not a directory", path.display(), parent.display())]
     ParentNotDir {
         /// The entry.
         path: PathBuf,
@@ -118,7 +126,7 @@ pub enum UnpackError {
         gid: u64,
     },
     /// The blob is not the one that was promised.
-    #[error("expected {expected} but the {what} is {actual}")]
+    #[error("expected the {what} {expected} but found {actual}")]
     Mismatch {
         /// `digest`, `size` or `diff ID`.
         what: &'static str,
@@ -132,30 +140,78 @@ pub enum UnpackError {
     Cancelled(#[from] Cancelled),
 }
 
+impl ForeignLink {
+    fn missing(&self) -> UnpackError {
+        UnpackError::MissingLinkTarget {
+            path: self.path.clone(),
+            target: self.target.clone(),
+        }
+    }
+}
+
 /// Unpacks a layer into the empty directory `into`, reading `blob` to its end.
 ///
-/// Nothing is written outside of `into` whatever the archive says. On error `into` is left half
-/// filled and is to be thrown away.
+/// Nothing is written outside of `into` whatever the archive says: no symbolic link is followed.
+/// On error `into` is left half filled and is to be thrown away.
 pub fn unpack(
-    blob: impl Read,
+    blob: impl Read + Send,
     into: &Dir,
     options: &UnpackOptions,
     cancel: &CancelToken,
 ) -> Result<UnpackReport, UnpackError> {
-    let _ = (blob, into, options, cancel);
-    unimplemented!()
+    let expected = options.expected.as_ref();
+    let report = decoded::with_decoded(blob, options.format, expected, |tar| {
+        let mut tar = Hashed {
+            source: tar,
+            digester: Digester::sha256(),
+        };
+        let mut extractor = Extractor::new(into, options.xattrs, cancel);
+        let mut archive = TarReader::new(&mut tar);
+        while let Some(entry) = archive.next_entry()? {
+            cancel.check()?;
+            extractor.put(&entry, &mut archive)?;
+        }
+        // What follows the end of the archive is part of what the diff ID covers.
+        io::copy(&mut tar, &mut io::sink()).map_err(ArchiveError::Read)?;
+        let unresolved = extractor.finish()?;
+        Ok(UnpackReport {
+            uncompressed_size: tar.digester.length(),
+            diff_id: tar.digester.finish(),
+            implied_dirs: unresolved.implied_dirs,
+            foreign_links: unresolved.foreign_links,
+        })
+    })?;
+    if let Some(expected) = &options.diff_id {
+        check_equal("diff ID", expected, &report.diff_id)?;
+    }
+    Ok(report)
 }
 
-/// Completes an unpacked layer from the layers below it (top first): implied directories get the
-/// attributes that the layers below give them, foreign hard links become copies.
-///
-/// Without layers below, implied directories stay 0755, 0:0, and a foreign link is an error.
-pub fn resolve_against(
-    report: &UnpackReport,
-    into: &Dir,
-    lowers: &[Dir],
-    xattrs: OverlayXattrs,
+fn check_equal<T: PartialEq + ToString>(
+    what: &'static str,
+    expected: &T,
+    actual: &T,
 ) -> Result<(), UnpackError> {
-    let _ = (report, into, lowers, xattrs);
-    unimplemented!()
+    if expected == actual {
+        return Ok(());
+    }
+    Err(UnpackError::Mismatch {
+        what,
+        expected: expected.to_string(),
+        actual: actual.to_string(),
+    })
+}
+
+/// Hashes the tar stream as it is read.
+struct Hashed<'a> {
+    source: &'a mut dyn Read,
+    digester: Digester,
+}
+
+impl Read for Hashed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        self.digester.update(&buffer[..read]);
+        Ok(read)
+    }
 }

@@ -6,7 +6,8 @@
 use std::io;
 
 use kiln_base::CancelToken;
-use kiln_sys::signal::{self, STOP, Watch};
+use kiln_engine::Control;
+use kiln_sys::signal::{self, STOP, Signal, Watch};
 
 use crate::error::Exit;
 
@@ -21,6 +22,33 @@ pub(crate) fn watch(
         }
         note("cancelling… (once more to stop at once)");
         cancel.cancel();
+    })
+}
+
+/// How often the user has to ask before a container that does not listen is killed, as with
+/// Docker.
+const PATIENCE: usize = 3;
+
+/// Passes signals on to a container until the value is dropped.
+pub(crate) fn forward(control: Control, cancel: CancelToken) -> io::Result<Watch> {
+    let passed_on = [
+        Signal::INT,
+        Signal::TERM,
+        Signal::HUP,
+        Signal::QUIT,
+        Signal::USR1,
+        Signal::USR2,
+        Signal::WINCH,
+    ];
+    let mut asked = 0;
+    signal::watch(&passed_on, move |signal| {
+        control.signal(signal);
+        if signal == Signal::INT || signal == Signal::TERM {
+            asked += 1;
+            if asked == PATIENCE {
+                cancel.cancel();
+            }
+        }
     })
 }
 

@@ -75,7 +75,7 @@ impl<R: Read> TarReader<R> {
         let mut text = Vec::new();
         let mut wanted = None;
         loop {
-            let lines = text.iter().filter(|byte| **byte == b'\n').count() as u64;
+            let lines = text.split(|byte| *byte == b'\n').count() as u64 - 1;
             if wanted.is_none() && lines > 0 {
                 let first = text.split(|byte| *byte == b'\n').next().and_then(decimal);
                 wanted = Some(
@@ -119,7 +119,7 @@ fn put_parts<T: AsRef<[u8]>>(
 
 /// The map as segments that ascend, lie inside the file and together have `stored` bytes.
 fn segments(map: &[Option<u64>], real_size: u64, stored: u64) -> Option<Vec<Segment>> {
-    if map.len() % 2 != 0 || map.len() > 2 * MAX_SEGMENTS || i64::try_from(real_size).is_err() {
+    if !map.len().is_multiple_of(2) || map.len() > 2 * MAX_SEGMENTS || i64::try_from(real_size).is_err() {
         return None;
     }
     let (mut end, mut total) = (0_u64, 0_u64);

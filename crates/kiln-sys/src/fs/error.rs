@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 /// A file operation that failed: what was attempted, on which name, and the system's reason.
 #[derive(Debug, thiserror::Error)]
 #[error("could not {action} `{}`", path.display())]
@@ -52,6 +54,13 @@ impl FsError {
     /// Whether the name was not there.
     pub fn is_not_found(&self) -> bool {
         self.kind() == io::ErrorKind::NotFound
+    }
+
+    /// Whether a symbolic link, or something else that is not a directory, was in the way.
+    pub fn is_symlink_or_not_dir(&self) -> bool {
+        [Errno::LOOP, Errno::NOTDIR]
+            .iter()
+            .any(|errno| self.raw_os_error() == Some(errno.raw_os_error()))
     }
 
     /// The same error with `parent` put in front of its path.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use kiln_base::CancelToken;
 use kiln_base::events::Stream;
-use kiln_engine::{RunRequest, Stdio, Volume};
+use kiln_engine::{Control, RunRequest, Stdio, Volume};
 
 use super::Invocation;
 use crate::args::RunArgs;
@@ -14,7 +14,6 @@ use crate::interrupt;
 use crate::render::{Mode, Progress, Work};
 use crate::settings::build::{extra_hosts, network};
 use crate::settings::trust;
-use crate::terminal::tell;
 
 pub(super) fn run(args: &RunArgs, invocation: &Invocation) -> Result<ExitCode, CliError> {
     if args.tty && !io::stdin().is_terminal() {
@@ -26,9 +25,15 @@ pub(super) fn run(args: &RunArgs, invocation: &Invocation) -> Result<ExitCode, C
     // Only a pull or a first unpacking has anything to say.
     let progress = Progress::begin(Work::Pull, Mode::Plain, invocation.style, None);
     let cancel = CancelToken::new();
-    let watch = interrupt::watch(cancel.clone(), tell_line);
+    let control = Control::new();
+    let watch = interrupt::forward(control.clone(), cancel.clone());
     let mut output = |stream: Stream, bytes: &[u8]| pass_on(stream, bytes);
-    let result = engine.run(&request, &progress.events(), &mut output, &cancel);
+    let result = engine.run(
+        &request,
+        &progress.events(),
+        &mut output,
+        (&control, &cancel),
+    );
     drop(watch);
     match result {
         Ok(status) => Ok(ExitCode::from(
@@ -90,8 +95,4 @@ fn pass_on(stream: Stream, bytes: &[u8]) {
         }
         Stream::Stderr => io::stderr().lock().write_all(bytes),
     };
-}
-
-fn tell_line(text: &str) {
-    tell(&format!("{text}\n"));
 }
