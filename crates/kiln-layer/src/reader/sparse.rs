@@ -119,7 +119,10 @@ fn put_parts<T: AsRef<[u8]>>(
 
 /// The map as segments that ascend, lie inside the file and together have `stored` bytes.
 fn segments(map: &[Option<u64>], real_size: u64, stored: u64) -> Option<Vec<Segment>> {
-    if !map.len().is_multiple_of(2) || map.len() > 2 * MAX_SEGMENTS || i64::try_from(real_size).is_err() {
+    if !map.len().is_multiple_of(2)
+        || map.len() > 2 * MAX_SEGMENTS
+        || i64::try_from(real_size).is_err()
+    {
         return None;
     }
     let (mut end, mut total) = (0_u64, 0_u64);

@@ -308,9 +308,6 @@ pub(super) fn make_implied(dir: &Dir, name: &OsStr) -> Result<(), FsError> {
     dir.set_mode(name, IMPLIED_MODE)
 }
 
-/// A symbolic link where none may be; Linux's number for it.
-const ELOOP: i32 = 40;
-
 /// Whether a path could not be opened because a part of it is missing or not a directory.
 pub(super) fn is_elsewhere(error: &FsError) -> bool {
     error.is_not_found() || error.is_symlink_or_not_dir()
