@@ -3,11 +3,13 @@
 use std::io::Write;
 use std::num::NonZeroUsize;
 
-use kiln_base::{CancelToken, Timestamp};
-use kiln_sys::fs::{Dir, FsError};
+use kiln_base::{CancelToken, Cancelled, Timestamp};
+use kiln_sys::fs::{Dir, FileTime, FsError, NodeKind, copy_file_contents};
 
+use crate::changes::{Change, Entry, Node};
 use crate::diff::{DiffError, DiffOptions, diff};
-use crate::options::{LayerCompression, LayerOptions};
+use crate::names;
+use crate::options::{LayerCompression, LayerOptions, clamp};
 use crate::overlay::OverlayXattrs;
 use crate::write::{WriteError, write_layer};
 
@@ -30,6 +32,9 @@ pub enum ExportError {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] FsError),
+    /// Told to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
 }
 
 /// Writes all that is in `root` as one plain tar archive.
@@ -51,14 +56,85 @@ pub fn tar_tree(
     Ok(())
 }
 
-/// Copies all that is in `root` into the directory `dest`, over what is there. Owners, device
-/// nodes and extended attributes are kept where that is allowed and left out where it is not.
+/// Copies all that is in `root` into the directory `dest`, over what is there.
+///
+/// As with BuildKit all copies belong to whoever runs this, since owners inside of an image mean
+/// nothing outside. Extended attributes are kept where that is allowed. A directory becomes one
+/// with a directory that is there; anything else replaces what is there. No symbolic link in
+/// `dest` is followed.
 pub fn export_tree(
     root: &Dir,
     dest: &Dir,
     options: &ExportOptions,
     cancel: &CancelToken,
 ) -> Result<(), ExportError> {
-    let _ = (root, dest, options, cancel);
-    unimplemented!()
+    let xattrs = OverlayXattrs::User;
+    let changes = diff(root, &[], &DiffOptions { xattrs }, cancel)?;
+    let mut dirs = Vec::new();
+    for change in &changes.list {
+        cancel.check()?;
+        if let Change::Entry(entry) = change {
+            export_entry(root, dest, entry, options)
+                .map_err(|error| error.within(names::parent(&entry.path)))?;
+            if entry.node == Node::Dir {
+                dirs.push(entry);
+            }
+        }
+    }
+    // From the bottom up, when nothing is added to them any more.
+    for entry in dirs.into_iter().rev() {
+        let dir = dest.open_dir_beneath(&entry.path)?;
+        dir.set_mode(Dir::ITSELF, entry.mode)
+            .and_then(|()| dir.set_times(Dir::ITSELF, clamped(entry, options)))
+            .map_err(|error| error.within(&entry.path))?;
+    }
+    Ok(())
+}
+
+fn export_entry(
+    root: &Dir,
+    dest: &Dir,
+    entry: &Entry,
+    options: &ExportOptions,
+) -> Result<(), FsError> {
+    let dir = dest.open_dir_beneath(names::parent(&entry.path))?;
+    let name = entry.path.file_name().unwrap_or_default();
+    let there = dir.try_metadata(name)?;
+    let keeps = entry.node == Node::Dir && there.is_some_and(|there| there.is_dir());
+    if !keeps {
+        dir.remove_tree(name)?;
+    }
+    match &entry.node {
+        // It gets its mode and time at the end.
+        Node::Dir if keeps => dir.set_mode(name, 0o700)?,
+        Node::Dir => dir.mkdir(name, 0o700)?,
+        Node::File(_) => {
+            let source = root.open_file_beneath(&entry.path)?;
+            let copy = dir.create_file(name, 0o600)?;
+            copy_file_contents(&source, &copy)
+                .map_err(|error| FsError::new("copy", name, error))?;
+        }
+        Node::Symlink(target) => dir.symlink(target, name)?,
+        Node::HardLink(first) => {
+            let first_dir = dest.open_dir_beneath(names::parent(first))?;
+            return first_dir.link_to(first.file_name().unwrap_or_default(), &dir, name);
+        }
+        Node::Fifo => dir.mknod(name, NodeKind::Fifo, 0o600)?,
+        Node::CharDevice(device) => dir.mknod(name, NodeKind::CharDevice(*device), 0o600)?,
+        Node::BlockDevice(device) => dir.mknod(name, NodeKind::BlockDevice(*device), 0o600)?,
+    }
+    for (key, value) in &entry.xattrs {
+        // Where it is not allowed or the file system has none, the copy goes without.
+        let _ = dir.set_xattr(name, key, value);
+    }
+    match &entry.node {
+        Node::Dir => return Ok(()),
+        Node::Symlink(_) => {}
+        _ => dir.set_mode(name, entry.mode)?,
+    }
+    dir.set_times(name, clamped(entry, options))
+}
+
+fn clamped(entry: &Entry, options: &ExportOptions) -> FileTime {
+    clamp(entry.mtime, options.clamp_mtime)
 }

@@ -10,6 +10,7 @@ use kiln_sys::fs::{Dir, FileTime, FsError, LastLink, NewDirs, Owner};
 
 use crate::decode::{DecodeError, Source};
 use crate::names;
+use crate::options::clamp;
 use crate::place::{Attributes, Copier, Place, archive_owner};
 use crate::reader::{Kind, TarEntry, TarReader};
 use crate::unpack::UnpackError;
@@ -103,7 +104,7 @@ impl Merge<'_> {
                 Some(owner) => owner,
                 None => archive_owner(entry, &path)?,
             },
-            mtime: self.clamp(entry.mtime),
+            mtime: clamp(entry.mtime, self.options.clamp_mtime),
         };
         let place = Place {
             dir: &parent.dir,
@@ -222,15 +223,6 @@ impl Merge<'_> {
             .make_dirs_in_root(&at, &missing)
             .map_err(not_a_dir)?;
         Ok(Parent { dir, path: at })
-    }
-
-    fn clamp(&self, mtime: FileTime) -> FileTime {
-        let time = Timestamp::new(mtime.seconds, mtime.nanoseconds);
-        let time = time.clamp_to(self.options.clamp_mtime);
-        FileTime {
-            seconds: time.seconds(),
-            nanoseconds: time.nanoseconds(),
-        }
     }
 
     /// Sets the times of directories, when nothing is added to them any more.

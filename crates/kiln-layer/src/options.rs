@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use kiln_base::Timestamp;
 use kiln_oci::{Compression, Digest};
+use kiln_sys::fs::FileTime;
 
 /// How to write a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,15 @@ pub struct LayerSummary {
     pub size: u64,
     /// Bytes of the tar stream.
     pub uncompressed_size: u64,
+}
+
+/// The time, or the limit where it is later.
+pub(crate) fn clamp(time: FileTime, limit: Option<Timestamp>) -> FileTime {
+    let clamped = Timestamp::new(time.seconds, time.nanoseconds).clamp_to(limit);
+    FileTime {
+        seconds: clamped.seconds(),
+        nanoseconds: clamped.nanoseconds(),
+    }
 }
 
 impl GzipLevel {
