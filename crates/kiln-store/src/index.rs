@@ -154,6 +154,14 @@ impl Index {
         query(&self.connection())
     }
 
+    /// Reads; all statements see the same state.
+    pub(crate) fn read_at_once<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        query(&*self.connection().transaction()?)
+    }
+
     /// Writes: all of `change` or nothing of it. No other process writes meanwhile, which also is
     /// what orders the renames into and out of the store (see the crate's header).
     pub(crate) fn write<T>(
@@ -206,9 +214,9 @@ fn wait_when_busy(attempt: i32) -> bool {
 
 /// A time as the index keeps it: nanoseconds since the epoch, cut to what fits (years 1678 to 2262).
 pub(crate) fn to_column(time: Timestamp) -> i64 {
-    time.seconds()
-        .saturating_mul(1_000_000_000)
-        .saturating_add(i64::from(time.nanoseconds()))
+    let nanoseconds = i128::from(time.seconds()) * 1_000_000_000 + i128::from(time.nanoseconds());
+    let fits = nanoseconds.clamp(i64::MIN.into(), i64::MAX.into());
+    i64::try_from(fits).unwrap_or_default()
 }
 
 /// The reverse of [`to_column`].
@@ -225,4 +233,25 @@ pub(crate) fn count_to_column(bytes: u64) -> i64 {
 /// The reverse of [`count_to_column`].
 pub(crate) fn count_from_column(column: i64) -> u64 {
     u64::try_from(column).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn times_come_back(seconds in -9_000_000_000_i64..9_000_000_000, nanoseconds in 0..1_000_000_000_u32) {
+            let time = Timestamp::new(seconds, nanoseconds);
+            prop_assert_eq!(from_column(to_column(time)), time);
+        }
+
+        #[test]
+        fn times_keep_their_order(a: (i64, u32), b: (i64, u32)) {
+            let [a, b] = [a, b].map(|(seconds, nanoseconds)| Timestamp::new(seconds, nanoseconds));
+            prop_assert!(a > b || to_column(a) <= to_column(b));
+        }
+    }
 }

@@ -348,3 +348,171 @@ fn write<'a, 'r: 'a>(
     bytes.extend_from_slice(checksum.as_bytes());
     Some(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::new(1000, 500_000_000);
+
+    fn stamp(seconds: i64, nanoseconds: u32) -> FileStamp {
+        let mtime = Timestamp::new(seconds, nanoseconds);
+        FileStamp {
+            dev: 1,
+            ino: 2,
+            size: 3,
+            mtime,
+            ctime: mtime,
+        }
+    }
+
+    fn empty() -> StatCache {
+        StatCache::from_bytes(ContextId([0; 32]), Vec::new())
+    }
+
+    fn saved(cache: &StatCache) -> StatCache {
+        let bytes = cache.to_bytes(NOW).unwrap();
+        let loaded = StatCache::from_bytes(cache.context, bytes);
+        assert!(!loaded.is_empty());
+        loaded
+    }
+
+    fn with(paths: &[&[u8]]) -> StatCache {
+        let cache = empty();
+        for path in paths {
+            cache.put(path, stamp(5, 6), [7; 32]);
+        }
+        saved(&cache)
+    }
+
+    #[track_caller]
+    fn check_settled(stamp: FileStamp, expected: bool) {
+        let cache = empty();
+        cache.put(b"path", stamp, [7; 32]);
+        assert_eq!(cache.to_bytes(NOW).is_some(), expected);
+    }
+
+    #[test]
+    fn files_changed_just_before_the_scan_are_not_kept() {
+        check_settled(stamp(1000, 399_999_999), true);
+        check_settled(stamp(1000, 400_000_000), false);
+        check_settled(stamp(1000, 500_000_000), false);
+        check_settled(stamp(2000, 1), false);
+        let ctime = Timestamp::new(1000, 450_000_000);
+        check_settled(
+            FileStamp {
+                ctime,
+                ..stamp(5, 6)
+            },
+            false,
+        );
+    }
+
+    #[test]
+    fn times_in_whole_seconds_need_more_distance() {
+        check_settled(stamp(998, 0), true);
+        check_settled(stamp(999, 0), false);
+        check_settled(stamp(999, 1), true);
+    }
+
+    #[test]
+    fn any_difference_in_the_stamp_is_a_miss() {
+        let cache = with(&[b"path"]);
+        let same = stamp(5, 6);
+        assert_eq!(cache.get(b"path", &same), Some([7; 32]));
+        assert_eq!(cache.get(b"pat", &same), None);
+        let time = Timestamp::new(5, 7);
+        for other in [
+            FileStamp { dev: 9, ..same },
+            FileStamp { ino: 9, ..same },
+            FileStamp { size: 9, ..same },
+            FileStamp {
+                mtime: time,
+                ..same
+            },
+            FileStamp {
+                ctime: time,
+                ..same
+            },
+        ] {
+            assert_eq!(cache.get(b"path", &other), None);
+        }
+    }
+
+    #[test]
+    fn an_entry_that_was_replaced_too_late_to_keep_goes() {
+        let cache = with(&[b"racy", b"other"]);
+        cache.put(b"racy", stamp(1000, 499_000_000), [8; 32]);
+        assert!(
+            cache.to_bytes(NOW).is_none(),
+            "nothing new is worth a write"
+        );
+        cache.put(b"new", stamp(5, 6), [9; 32]);
+        let cache = saved(&cache);
+        assert_eq!(cache.get(b"racy", &stamp(5, 6)), None);
+        assert_eq!(cache.get(b"other", &stamp(5, 6)), Some([7; 32]));
+    }
+
+    #[test]
+    fn entries_nobody_looks_at_go_after_a_while() {
+        let mut cache = with(&[b"gone", b"there"]);
+        for round in 0..=MAX_AGE {
+            assert_eq!(cache.len(), 2, "round {round}");
+            assert!(cache.get(b"there", &stamp(5, 6)).is_some());
+            cache.put(b"there", stamp(5, 6), [7; 32]);
+            cache = saved(&cache);
+        }
+        assert_eq!(cache.len(), 1);
+    }
+
+    #[test]
+    fn a_damaged_file_counts_as_empty() {
+        let bytes = with(&[b"a", b"b"]).bytes;
+        for index in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[index] ^= 1;
+            assert!(StatCache::from_bytes(ContextId([0; 32]), damaged).is_empty());
+            let short = bytes[..index].to_vec();
+            assert!(StatCache::from_bytes(ContextId([0; 32]), short).is_empty());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_put_is_found(
+            entries in prop::collection::btree_map(
+                prop::collection::vec(any::<u8>(), 0..20),
+                (any::<[u64; 3]>(), any::<[u8; 32]>()),
+                1..50,
+            )
+        ) {
+            let cache = empty();
+            let stamp = |[dev, ino, size]: [u64; 3]| FileStamp { dev, ino, size, ..stamp(5, 6) };
+            for (path, (numbers, digest)) in &entries {
+                cache.put(path, stamp(*numbers), *digest);
+            }
+            let cache = saved(&cache);
+            for (path, (numbers, digest)) in &entries {
+                prop_assert_eq!(cache.get(path, &stamp(*numbers)), Some(*digest));
+            }
+        }
+
+        #[test]
+        fn any_bytes_with_a_right_checksum_are_safe(
+            count: u32, body in prop::collection::vec(any::<u8>(), 0..400), path: Vec<u8>
+        ) {
+            let mut bytes = MAGIC.to_vec();
+            bytes.extend_from_slice(&VERSION.to_le_bytes());
+            bytes.extend_from_slice(&(count % 6).to_le_bytes());
+            bytes.extend_from_slice(&body);
+            let checksum = blake3::hash(&bytes);
+            bytes.extend_from_slice(checksum.as_bytes());
+            let cache = StatCache::from_bytes(ContextId([0; 32]), bytes);
+            cache.put(b"new", stamp(5, 6), [1; 32]);
+            cache.get(&path, &stamp(5, 6));
+            cache.to_bytes(NOW);
+        }
+    }
+}

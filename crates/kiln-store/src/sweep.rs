@@ -53,7 +53,10 @@ pub(crate) fn sweep_into(store: &Store, trash: &Trash) -> Result<u64, StoreError
     let stored = stored_blobs(store.layout())?;
     let mut references = References::new(store.layout());
     // Reads manifests before anybody has to wait.
-    needed(&store.index().read(Contents::read)?, &mut references);
+    needed(
+        &store.index().read_at_once(Contents::read)?,
+        &mut references,
+    );
     store.index().write(|transaction| {
         let needed = needed(&Contents::read(transaction)?, &mut references);
         let mut moved = 0;

@@ -98,7 +98,7 @@ impl Store {
     /// Snapshots never change, so each is measured once and its size kept.
     pub fn usage(&self) -> Result<Usage, StoreError> {
         self.measure_snapshots()?;
-        let contents = self.index().read(Contents::read)?;
+        let contents = self.index().read_at_once(Contents::read)?;
         let blobs = stored_blobs(self.layout())?;
         let mut references = References::new(self.layout());
         let images = image_usage(&contents, &blobs, &mut references);
@@ -120,7 +120,7 @@ impl Store {
 
     /// Measures the snapshots that were not measured yet.
     pub(crate) fn measure_snapshots(&self) -> Result<(), StoreError> {
-        let contents = self.index().read(Contents::read)?;
+        let contents = self.index().read_at_once(Contents::read)?;
         let mut measured = Vec::new();
         for (id, row) in &contents.snapshots {
             if row.space.is_none() {

@@ -1,4 +1,13 @@
 //! What a store promises, seen from outside.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests are not known to be tests"
+)]
+#![expect(
+    clippy::needless_raw_string_hashes,
+    reason = "the form in which expectations are written when they are updated"
+)]
 
 mod blobs;
 mod cache;

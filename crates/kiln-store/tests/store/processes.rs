@@ -433,7 +433,7 @@ fn fill_with_partials(store: &Store) -> StoreError {
                 Ok(Download::Done) => unreachable!("never committed"),
                 Err(error) => return error,
             };
-        if let Err(cause) = partial.write_all(&[1; 900_000]) {
+        if let Err(cause) = partial.write_all(&vec![1; 900_000]) {
             return StoreError::Io {
                 action: "write",
                 path: "partial".into(),

@@ -56,7 +56,7 @@ fn a_dropped_snapshot_leaves_nothing() {
     let active = test.store.begin_snapshot().unwrap();
     std::fs::create_dir(active.upper().join("locked")).unwrap();
     std::fs::write(active.upper().join("locked/file"), "x").unwrap();
-    let closed = std::fs::Permissions::from_mode(0);
+    let closed = std::fs::Permissions::from_mode(0o0);
     std::fs::set_permissions(active.upper().join("locked"), closed).unwrap();
     drop(active);
     let lease = names(&test.path("tmp"));
