@@ -187,6 +187,8 @@ pub enum RunForm<'a> {
     Exec(&'a [String]),
     /// This text, by the stage's shell. Heredocs the shell has to handle come after the first line.
     Shell(String),
+    /// This text, by the stage's shell: the body of a heredoc that is the whole command.
+    Body(String),
     /// This program, which begins with `#!`, as a file of that name and without a shell.
     Script {
         /// The heredoc's name.

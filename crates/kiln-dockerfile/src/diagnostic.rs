@@ -78,8 +78,19 @@ pub fn render(diagnostic: &Diagnostic, file_name: &str, text: &str) -> String {
         Severity::Error => "error",
         Severity::Warning => "warning",
     };
-    let start = floor_char_boundary(text, diagnostic.span.start);
-    let end = floor_char_boundary(text, diagnostic.span.end).max(start);
+    let mut out = format!("{severity}: {}\n", diagnostic.message);
+    out.push_str(&quote(diagnostic.span, file_name, text));
+    if let Some(hint) = &diagnostic.hint {
+        let _ = write!(out, "\nhint: {hint}");
+    }
+    out
+}
+
+/// The place of `span`: file and line, the line itself, and a caret under the first line's part of
+/// the span. The last line has no newline.
+pub fn quote(span: Span, file_name: &str, text: &str) -> String {
+    let start = floor_char_boundary(text, span.start);
+    let end = floor_char_boundary(text, span.end).max(start);
     let number = line_number(text, start);
     let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
     let line = text[line_start..].lines().next().unwrap_or_default();
@@ -87,8 +98,8 @@ pub fn render(diagnostic: &Diagnostic, file_name: &str, text: &str) -> String {
     let to = (end - line_start).clamp(from, line.len());
     let (shown, indent, width) = window(line, from, to);
 
-    let mut out = format!("{severity}: {}\n", diagnostic.message);
     let gutter = " ".repeat(number.to_string().len());
+    let mut out = String::new();
     let _ = writeln!(out, "{gutter}--> {file_name}:{number}");
     let _ = writeln!(out, "{gutter} |");
     let _ = writeln!(out, "{number} | {shown}");
@@ -98,9 +109,6 @@ pub fn render(diagnostic: &Diagnostic, file_name: &str, text: &str) -> String {
         " ".repeat(indent),
         "^".repeat(width)
     );
-    if let Some(hint) = &diagnostic.hint {
-        let _ = write!(out, "\nhint: {hint}");
-    }
     out
 }
 

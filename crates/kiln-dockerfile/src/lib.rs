@@ -20,7 +20,7 @@ mod span;
 mod suggest;
 
 pub use ast::Dockerfile;
-pub use diagnostic::{Diagnostic, Severity, line_number, render};
+pub use diagnostic::{Diagnostic, Severity, line_number, quote, render};
 pub use mount::MountError;
 pub use parse::{parse, parse_trigger};
 pub use span::{Span, Spanned, Text};

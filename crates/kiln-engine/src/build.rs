@@ -15,7 +15,7 @@ use kiln_solve::{Dag, SolveError, solve};
 use crate::assemble::{Times, assemble};
 use crate::base::Base;
 use crate::chain::Chain;
-use crate::context::{ContextFiles, DockerfileText};
+use crate::context::{ContextFiles, DockerfileText, canonical};
 use crate::deliver::Delivery;
 use crate::driver::{BuildDriver, Product};
 use crate::error::{BuildError, DockerfileErrors, OutputError, StepError};
@@ -164,7 +164,7 @@ impl Engine {
         self.base(reference, platform, request.pull, reporter, cancel)
             .map_err(|source| BuildError::Base {
                 reference: reference.clone(),
-                at: Some(Box::new(dockerfile.line_at(span.start))),
+                at: Some(Box::new(dockerfile.place(*span))),
                 source,
             })
     }
@@ -234,9 +234,10 @@ impl Engine {
                 let meta = &graph.steps()[step].meta;
                 Err(BuildError::Step {
                     step: meta.name.clone(),
-                    at: meta
-                        .offset
-                        .map(|offset| Box::new(prepared.dockerfile.line_at(offset))),
+                    at: meta.span.clone().map(|span| {
+                        let span = kiln_dockerfile::Span::new(span.start, span.end);
+                        Box::new(prepared.dockerfile.place(span))
+                    }),
                     source: error,
                 })
             }
@@ -345,10 +346,14 @@ fn lower_options(request: &BuildRequest) -> LowerOptions {
 fn place(request: &BuildRequest) -> String {
     let dockerfile = match &request.dockerfile {
         Dockerfile::Default => "default".to_owned(),
-        Dockerfile::Path(path) => path.display().to_string(),
+        Dockerfile::Path(path) => canonical(path).display().to_string(),
         Dockerfile::Text(_) => "standard input".to_owned(),
     };
-    format!("{:?} {dockerfile}", request.context)
+    let context = match &request.context {
+        Context::Directory(path) => canonical(path).display().to_string(),
+        Context::Empty => "no context".to_owned(),
+    };
+    format!("{context} {dockerfile}")
 }
 
 /// Which steps' layers end up in the target's image: its own, and those below it.

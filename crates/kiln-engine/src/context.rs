@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use kiln_base::Timestamp;
+use kiln_dockerfile::Span;
 use kiln_dockerfile::ignore::Ignore;
 use kiln_store::{ContextId, StatCache};
 use kiln_sys::files;
@@ -11,7 +12,7 @@ use kiln_sys::fs::{Device, Dir, FileTime};
 use kiln_tree::{FileDigest, FileStamp};
 
 use crate::Engine;
-use crate::error::{BuildError, SourceLine};
+use crate::error::{BuildError, SourcePlace};
 use crate::request::{Context, Dockerfile};
 
 /// The largest Dockerfile or ignore file that is read, in bytes.
@@ -90,13 +91,12 @@ impl DockerfileText {
         u32::try_from(newlines + 1).unwrap_or(u32::MAX)
     }
 
-    /// The line that the byte at `offset` is on, for an error.
-    pub(crate) fn line_at(&self, offset: usize) -> SourceLine {
-        let line = self.line_number(offset);
-        SourceLine {
+    /// A place in it, for an error.
+    pub(crate) fn place(&self, span: Span) -> SourcePlace {
+        SourcePlace {
             file: self.name.clone(),
             text: self.text.clone(),
-            line,
+            span,
         }
     }
 }
@@ -113,8 +113,7 @@ impl ContextFiles {
             path: path.to_owned(),
             source,
         })?;
-        let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let id = ContextId::of(canonical.as_os_str().as_encoded_bytes());
+        let id = ContextId::of(canonical(path).as_os_str().as_encoded_bytes());
         Ok(Self {
             root: engine.machine.tree(root),
             ignore: ignore_rules(path, dockerfile)?,
@@ -132,6 +131,11 @@ impl ContextFiles {
     pub(crate) fn save_digests(&self, engine: &Engine) -> Result<(), BuildError> {
         Ok(engine.store.save_stat_cache(&self.digests.0, self.opened)?)
     }
+}
+
+/// The path by which the same directory or file is known in each build.
+pub(crate) fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 fn ignore_rules(context: &Path, dockerfile: &DockerfileText) -> Result<Ignore, BuildError> {

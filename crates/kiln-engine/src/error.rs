@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use kiln_base::Cancelled;
-use kiln_dockerfile::Diagnostic;
+use kiln_dockerfile::{Diagnostic, Span};
 use kiln_exec::{ExecError, ExitStatus};
 use kiln_oci::{Digest, MediaType, Platform, Reference};
 use kiln_store::{BlobError, SnapshotError, SnapshotId, StoreError};
@@ -278,7 +278,7 @@ pub enum BuildError {
         /// The image.
         reference: Reference,
         /// Where the Dockerfile asks for it.
-        at: Option<Box<SourceLine>>,
+        at: Option<Box<SourcePlace>>,
         /// Why.
         source: BaseError,
     },
@@ -288,7 +288,7 @@ pub enum BuildError {
         /// The step, as progress calls it.
         step: String,
         /// Where it stands.
-        at: Option<Box<SourceLine>>,
+        at: Option<Box<SourcePlace>>,
         /// Why.
         source: StepError,
     },
@@ -329,15 +329,15 @@ pub struct DockerfileErrors {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// A line of a Dockerfile.
+/// A place in a Dockerfile.
 #[derive(Debug)]
-pub struct SourceLine {
+pub struct SourcePlace {
     /// What the file is called.
     pub file: String,
     /// The file's text.
     pub text: String,
-    /// The line, from 1.
-    pub line: u32,
+    /// What is meant of it.
+    pub span: Span,
 }
 
 /// A result could not be handed over.

@@ -48,7 +48,7 @@ use machine::Machine;
 
 pub use error::{
     AssembleError, BaseError, BuildError, ContainerError, DockerfileErrors, LayerError, LoadError,
-    OutputError, RootError, SourceLine, StepError, TransferError,
+    OutputError, RootError, SourcePlace, StepError, TransferError,
 };
 pub use images::Removed;
 pub use kiln_exec::Control;

@@ -7,6 +7,7 @@
 
 mod copy;
 mod facts;
+mod go;
 mod lower;
 mod options;
 mod paths;
@@ -21,3 +22,6 @@ mod text;
 pub use facts::{BaseFacts, BaseRequest, Facts};
 pub use lower::{Lowered, Lowering, lower};
 pub use options::{LowerOptions, NoCache};
+
+#[cfg(test)]
+mod tests;

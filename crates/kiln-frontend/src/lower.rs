@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use kiln_dockerfile::{Diagnostic, Dockerfile, Span};
+use kiln_dockerfile::ast::Stage;
+use kiln_dockerfile::{Diagnostic, Dockerfile, Span, Text};
 use kiln_graph::{Graph, GraphBuilder, ImageOp, Op, StepIndex, StepMeta};
 use kiln_oci::{ImageConfig, Platform, Reference, RuntimeConfig};
 
 use crate::scope::{self, Scope, refuse};
-use crate::stage::{self, StageState};
-use crate::stages::{Base, Stages};
+use crate::stage::{Progress, SetOnce, StageState, is_step};
+use crate::stages::{Base, Stages, parse_trigger};
 use crate::text::{Expander, Result as LowerResult};
 use crate::{BaseRequest, Facts, LowerOptions, NoCache};
 
@@ -50,15 +51,26 @@ pub fn lower(
     options: &LowerOptions,
     facts: &Facts,
 ) -> Result<Lowering, Vec<Diagnostic>> {
-    try_lower(dockerfile, options, facts).map_err(|diagnostic| vec![*diagnostic])
+    let mut errors = Vec::new();
+    match try_lower(dockerfile, options, facts, &mut errors) {
+        Ok(lowering) if errors.is_empty() => Ok(lowering),
+        Ok(_) => Err(errors),
+        Err(error) => {
+            errors.push(*error);
+            Err(errors)
+        }
+    }
 }
 
+/// Lowers as far as it makes sense: an error in an instruction goes into `errors`, and the next
+/// instruction is looked at; one that what follows depends on is returned.
 fn try_lower(
     dockerfile: &Dockerfile,
     options: &LowerOptions,
     facts: &Facts,
+    errors: &mut Vec<Diagnostic>,
 ) -> LowerResult<Lowering> {
-    check_frontend(dockerfile)?;
+    check_frontend(dockerfile, options)?;
     if dockerfile.stages.is_empty() {
         return refuse(Diagnostic::error(
             Span::default(),
@@ -67,11 +79,16 @@ fn try_lower(
     }
     let globals = scope::global(dockerfile, options)?;
     let stages = Stages::read(dockerfile, options, &globals)?;
+    errors.extend(stages.wrong_sources());
     let target = stages.target(options.target.as_deref())?;
+    if let Some(error) = errors.pop() {
+        return refuse(error);
+    }
     let (order, missing) = stages.order(target, facts)?;
     if !missing.is_empty() {
         return Ok(Lowering::NeedBases(missing));
     }
+    let warnings = stages.odd_names();
     let mut lowerer = Lowerer {
         options,
         facts,
@@ -80,6 +97,8 @@ fn try_lower(
         expander: Expander::new(dockerfile),
         builder: GraphBuilder::new(),
         done: HashMap::new(),
+        errors: Vec::new(),
+        warnings,
     };
     for index in order {
         let state = lowerer.stage(index)?;
@@ -91,19 +110,25 @@ fn try_lower(
             "the target was not lowered",
         ));
     };
+    errors.append(&mut lowerer.errors);
     state.config.runtime.labels.extend(options.labels.clone());
+    state.config.platform = state.config.platform.normalized();
+    lowerer.warnings.sort_by_key(|warning| warning.span.start);
     Ok(Lowering::Done(Box::new(Lowered {
         graph: lowerer.builder.finish(),
         target: state.root,
         config: state.config,
         base_history: state.base_history,
-        warnings: Vec::new(),
+        warnings: lowerer.warnings,
     })))
 }
 
-/// `# syntax=docker/dockerfile:…` means the language that is built in; no other is.
-fn check_frontend(dockerfile: &Dockerfile) -> LowerResult<()> {
-    let Some(syntax) = &dockerfile.directives.syntax else {
+/// `# syntax=docker/dockerfile:…` means the language that is built in; no other is. The build
+/// argument says the same with more weight.
+fn check_frontend(dockerfile: &Dockerfile, options: &LowerOptions) -> LowerResult<()> {
+    let argument = options.build_args.get("BUILDKIT_SYNTAX");
+    let argument = argument.map(|value| Text::new(value.clone(), Span::default()));
+    let Some(syntax) = argument.as_ref().or(dockerfile.directives.syntax.as_ref()) else {
         return Ok(());
     };
     let built_in = ["docker/dockerfile", "docker/dockerfile-upstream"];
@@ -130,63 +155,66 @@ pub(crate) struct Lowerer<'a> {
     pub(crate) expander: Expander,
     pub(crate) builder: GraphBuilder,
     done: HashMap<usize, StageState>,
+    /// What is wrong with instructions.
+    errors: Vec<Diagnostic>,
+    pub(crate) warnings: Vec<Diagnostic>,
 }
 
-impl Lowerer<'_> {
+impl<'a> Lowerer<'a> {
     /// Lowers a stage whose needs are lowered.
     fn stage(&mut self, index: usize) -> LowerResult<StageState> {
-        let mut state = self.begin(index)?;
+        let written: &'a Stage = self.stages.all[index].stage;
+        let from = written.from.span;
         let triggers = self.stages.triggers(index, self.facts);
-        state.config.runtime.on_build.clear();
-        let from = self.stages.all[index].stage.from.span;
-        let commands = &self.stages.all[index].stage.commands;
-        let mut triggered = Vec::new();
-        for trigger in &triggers {
-            triggered.push(crate::stages::parse_trigger(trigger, from)?);
-        }
-        // The references outlive `self`'s borrow: the tree is borrowed from the caller.
-        let commands: Vec<_> = triggered.iter().chain(commands).cloned().collect();
-        state.total += commands
+        let triggers: Vec<_> = triggers
             .iter()
-            .filter(|command| stage::is_step(command))
-            .count();
-        for (position, command) in commands.iter().enumerate() {
-            state.in_trigger = position < triggered.len();
-            self.command(&mut state, command)?;
+            .map(|trigger| parse_trigger(trigger, from))
+            .collect::<LowerResult<_>>()?;
+        let commands = || triggers.iter().chain(&written.commands);
+        let steps = commands().filter(|command| is_step(command)).count();
+        let mut state = self.begin(index, steps)?;
+        state.config.runtime.on_build.clear();
+        for (position, command) in commands().enumerate() {
+            state.in_trigger = position < triggers.len();
+            let Err(error) = self.command(&mut state, command) else {
+                continue;
+            };
+            // A trigger's own places are not in this file.
+            let span = if state.in_trigger { from } else { error.span };
+            self.errors.push(Diagnostic { span, ..*error });
         }
         Ok(state)
     }
 
-    /// What a stage begins with.
-    fn begin(&mut self, index: usize) -> LowerResult<StageState> {
+    /// What a stage with that many steps of its own begins with.
+    fn begin(&mut self, index: usize, steps: usize) -> LowerResult<StageState> {
         let platform = self.stages.platform(index).clone();
-        let title = self.stages.title(index);
         let span = self.stages.all[index].stage.from.span;
-        let (root, mut config, base_history, counts) = match self.stages.all[index].base.clone() {
+        let mut progress = Progress::new(self.stages.title(index), steps);
+        let (root, mut config, base_history) = match self.stages.all[index].base.clone() {
             Base::Stage(base) => {
                 let Some(base) = self.done.get(&base) else {
                     return refuse(Diagnostic::error(span, "the base stage was not lowered"));
                 };
                 let state = StageState {
-                    title,
-                    platform,
-                    total: 0,
-                    index: 0,
-                    cmd_is_set: false,
+                    progress,
+                    set_once: SetOnce::default(),
                     in_trigger: false,
                     ..base.clone()
                 };
                 return Ok(state);
             }
             Base::Scratch => {
-                let root = self.scratch(&title);
-                let config = scratch_config(&platform);
-                (root, config, 0, false)
+                let root = self.scratch(&progress.title);
+                (root, scratch_config(&platform), 0)
             }
             Base::Image(reference) => {
-                let (root, config) = self.image(&reference, &platform, &title, span)?;
+                progress.total += 1;
+                let name = progress.next(&format!("FROM {reference}"));
+                let stage = progress.title.clone();
+                let (root, config) = self.image(&reference, &platform, (name, stage), span)?;
                 let history = config.history.len();
-                (root, config, history, true)
+                (root, config, history)
             }
         };
         if config.runtime.env_value("PATH").is_none() {
@@ -207,11 +235,9 @@ impl Lowerer<'_> {
             base_history,
             env,
             build_args: Vec::new(),
-            platform,
-            title,
-            total: usize::from(counts),
-            index: usize::from(counts),
-            cmd_is_set: false,
+            progress,
+            set_once: SetOnce::default(),
+            workdir_is_set: false,
             in_trigger: false,
         })
     }
@@ -221,7 +247,7 @@ impl Lowerer<'_> {
         let meta = StepMeta {
             name: "FROM scratch".to_owned(),
             stage: stage.to_owned(),
-            offset: None,
+            span: None,
             ignore_cache: false,
         };
         self.builder.add(Op::Scratch, Vec::new(), meta)
@@ -232,7 +258,7 @@ impl Lowerer<'_> {
         &mut self,
         reference: &Reference,
         platform: &Platform,
-        stage: &str,
+        (name, stage): (String, String),
         span: Span,
     ) -> LowerResult<(StepIndex, ImageConfig)> {
         let Some(facts) = self.facts.get(reference, platform) else {
@@ -240,8 +266,9 @@ impl Lowerer<'_> {
             return refuse(Diagnostic::error(span, message));
         };
         let config = facts.config.clone();
-        if config.diff_ids.is_empty() {
-            return Ok((self.scratch(stage), config));
+        let has_layers = config.history.iter().any(|entry| !entry.empty_layer);
+        if config.diff_ids.is_empty() && !has_layers {
+            return Ok((self.scratch(&stage), config));
         }
         let op = Op::Image(ImageOp {
             reference: reference.clone(),
@@ -249,20 +276,16 @@ impl Lowerer<'_> {
             manifest: facts.manifest.clone(),
         });
         let meta = StepMeta {
-            name: format!("FROM {}", reference.familiar()),
-            stage: stage.to_owned(),
-            offset: None,
+            name,
+            stage,
+            span: Some(span.start..span.end),
             ignore_cache: false,
         };
         Ok((self.builder.add(op, Vec::new(), meta), config))
     }
 
     /// The root that `COPY --from` names.
-    pub(crate) fn source(
-        &mut self,
-        from: &kiln_dockerfile::Text,
-        state: &StageState,
-    ) -> LowerResult<StepIndex> {
+    pub(crate) fn source(&mut self, from: &Text) -> LowerResult<StepIndex> {
         match self.stages.source(from)? {
             Base::Scratch => Ok(self.scratch("scratch")),
             Base::Stage(index) => match self.done.get(&index) {
@@ -270,8 +293,9 @@ impl Lowerer<'_> {
                 None => refuse(Diagnostic::error(from.span, "the stage was not lowered")),
             },
             Base::Image(reference) => {
-                let platform = state.platform.clone();
-                let (root, _) = self.image(&reference, &platform, &from.value, from.span)?;
+                let names = (format!("FROM {reference}"), from.value.clone());
+                let platform = &self.options.target_platform;
+                let (root, _) = self.image(&reference, platform, names, from.span)?;
                 Ok(root)
             }
         }

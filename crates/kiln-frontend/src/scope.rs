@@ -58,17 +58,13 @@ pub(crate) fn global(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<
     let expander = Expander::new(dockerfile);
     for instruction in &dockerfile.global_args {
         for definition in &instruction.value {
-            let name = expander.word(&definition.name, &scope)?;
-            let default = match &definition.default {
-                None => None,
-                Some(default) => {
-                    let at = definition.name.span;
-                    Some(expander.expand(default, at, &scope)?)
-                }
+            let name = &definition.name;
+            let value = match (options.build_args.get(&name.value), &definition.default) {
+                (Some(given), _) => given.clone(),
+                (None, Some(default)) => expander.expand(default, name.span, &scope)?.text,
+                (None, None) => continue,
             };
-            if let Some(value) = options.build_args.get(&name).or(default.as_ref()) {
-                scope.set(&name, value);
-            }
+            scope.set(&name.value, &value);
         }
     }
     Ok(scope)
@@ -123,26 +119,26 @@ fn platform_arguments(
 }
 
 /// Reach every process and are in no key, no history and no configuration.
-const PROXIES: [&str; 10] = [
-    "HTTP_PROXY",
+const PROXIES: [&str; 5] = [
     "http_proxy",
-    "HTTPS_PROXY",
     "https_proxy",
-    "FTP_PROXY",
     "ftp_proxy",
-    "NO_PROXY",
     "no_proxy",
-    "ALL_PROXY",
     "all_proxy",
 ];
 
-/// The proxy variables among the build arguments.
+/// The proxy variables among the build arguments, however they are written there; programs get
+/// them in upper and in lower case.
 pub(crate) fn proxies(options: &LowerOptions) -> Vec<(String, String)> {
-    let given = PROXIES.into_iter().filter_map(|name| {
-        let value = options.build_args.get(name)?;
-        Some((name.to_owned(), value.clone()))
-    });
-    given.collect()
+    let mut proxies = Vec::new();
+    for name in PROXIES {
+        let mut arguments = options.build_args.iter().rev();
+        if let Some((_, value)) = arguments.find(|(given, _)| given.eq_ignore_ascii_case(name)) {
+            proxies.push((name.to_ascii_uppercase(), value.clone()));
+            proxies.push((name.to_owned(), value.clone()));
+        }
+    }
+    proxies
 }
 
 /// Arguments that never become part of a process's environment.

@@ -3,18 +3,18 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use kiln_dockerfile::Diagnostic;
-use kiln_dockerfile::Text;
 use kiln_dockerfile::ast::{
     ArgDefinition, Command, CommandLine, Healthcheck, Instruction, KeyValue,
 };
+use kiln_dockerfile::expand::Expanded;
+use kiln_dockerfile::{Diagnostic, Span, Text, did_you_mean};
 use kiln_graph::{Op, StepIndex, StepMeta, WorkdirOp};
-use kiln_oci::{History, ImageConfig, Platform};
+use kiln_oci::{History, ImageConfig};
 
 use crate::lower::Lowerer;
 use crate::scope::{NOT_IN_ENVIRONMENT, Scope, refuse};
 use crate::text::Result;
-use crate::{paths, ports, signals};
+use crate::{go, paths, ports, signals};
 
 /// The comment of each new entry of the history, by which tools know who wrote it.
 const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
@@ -28,18 +28,52 @@ pub(crate) struct StageState {
     pub(crate) base_history: usize,
     /// What processes see: `ENV` and `ARG` in the order in which they were set.
     pub(crate) env: Scope,
-    /// The declared arguments, for the history of `RUN`.
-    pub(crate) build_args: Vec<String>,
-    pub(crate) platform: Platform,
-    /// The stage's name in progress.
-    pub(crate) title: String,
-    /// How many steps the stage has, and how many of them are lowered.
-    pub(crate) total: usize,
-    pub(crate) index: usize,
-    /// `CMD` was set in this stage, so that `ENTRYPOINT` keeps it.
-    pub(crate) cmd_is_set: bool,
+    /// The declared arguments with their values, for the history of `RUN`.
+    pub(crate) build_args: Vec<(String, String)>,
+    pub(crate) progress: Progress,
+    pub(crate) set_once: SetOnce,
+    /// A `WORKDIR` of this file is in force, so that a relative one depends on no base.
+    pub(crate) workdir_is_set: bool,
     /// The instruction comes from `ONBUILD`.
     pub(crate) in_trigger: bool,
+}
+
+/// What a stage can set once: a second time is hardly ever meant.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SetOnce {
+    cmd: bool,
+    entrypoint: bool,
+    healthcheck: bool,
+}
+
+/// How the steps of a stage are named and numbered.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress {
+    /// The stage's name; empty where there is only one.
+    pub(crate) title: String,
+    /// How many steps the stage has.
+    pub(crate) total: usize,
+    /// How many of them are lowered.
+    index: usize,
+}
+
+impl Progress {
+    pub(crate) fn new(title: String, total: usize) -> Self {
+        Self {
+            title,
+            total,
+            index: 0,
+        }
+    }
+
+    /// The next step's name.
+    pub(crate) fn next(&mut self, text: &str) -> String {
+        self.index += 1;
+        let (title, index, total) = (&self.title, self.index, self.total);
+        let space = if title.is_empty() { "" } else { " " };
+        let width = total.to_string().len();
+        format!("[{title}{space}{index:>width$}/{total}] {text}")
+    }
 }
 
 /// Whether an instruction counts as a step in progress.
@@ -69,18 +103,15 @@ impl StageState {
 
     /// The meta data of the next step.
     pub(crate) fn meta(&mut self, command: &Command, text: &str, ignore_cache: bool) -> StepMeta {
-        self.index += 1;
-        let width = self.total.to_string().len();
-        let space = if self.title.is_empty() { "" } else { " " };
-        let trigger = if self.in_trigger { "ONBUILD " } else { "" };
-        let name = format!(
-            "[{}{space}{:>width$}/{}] {trigger}{text}",
-            self.title, self.index, self.total
-        );
+        let name = if self.in_trigger {
+            self.progress.next(&format!("ONBUILD {text}"))
+        } else {
+            self.progress.next(text)
+        };
         StepMeta {
             name,
-            stage: self.title.clone(),
-            offset: Some(command.span.start),
+            stage: self.progress.title.clone(),
+            span: Some(command.span.start..command.span.end),
             ignore_cache,
         }
     }
@@ -125,54 +156,112 @@ impl Lowerer<'_> {
             | Instruction::Maintainer(_)
             | Instruction::Onbuild(_)
             | Instruction::Shell(_) => {
-                constant(state, &command.instruction);
+                self.constant(state, command);
                 Ok(())
             }
         }
     }
 
-    fn workdir(&mut self, state: &mut StageState, command: &Command, path: &Text) -> Result<()> {
-        let path = self.expander.word(path, &state.env)?;
-        let dir = paths::clean(&paths::absolute(state.cwd(), &path));
-        state.config.runtime.working_dir.clone_from(&dir);
-        let meta = state.meta(command, &command.source, self.ignores_cache());
-        if dir == "/" {
-            state.record(format!("WORKDIR {dir}"), true);
-            return Ok(());
+    /// Replaces the variables of a text, and warns of those that nothing has set.
+    pub(crate) fn expand(&mut self, text: &str, span: Span, state: &StageState) -> Result<String> {
+        let expanded = self.expander.expand(text, span, &state.env)?;
+        self.warn_of_unset(&expanded, span, state);
+        Ok(expanded.text)
+    }
+
+    /// Like [`Lowerer::expand`], of a text with its place.
+    pub(crate) fn word(&mut self, text: &Text, state: &StageState) -> Result<String> {
+        self.expand(&text.value, text.span, state)
+    }
+
+    /// Warns of variables that are neither set nor declared.
+    pub(crate) fn warn_of_unset(&mut self, expanded: &Expanded, span: Span, state: &StageState) {
+        for name in &expanded.unset {
+            let is_name = name.starts_with(|ch: char| ch.is_alphabetic() || ch == '_');
+            let declared = state
+                .build_args
+                .iter()
+                .any(|(declared, _)| declared == name);
+            if !is_name || declared || NOT_IN_ENVIRONMENT.contains(&name.as_str()) {
+                continue;
+            }
+            let known = state.env.pairs().iter().map(|(known, _)| known.as_str());
+            let hint = did_you_mean(name, known).map(|known| format!("did you mean `${known}`?"));
+            let message = format!("usage of undefined variable `${name}`");
+            self.warn(state, span, message, hint);
         }
-        let op = WorkdirOp {
-            path: dir.clone(),
-            user: state.config.runtime.user.clone(),
+    }
+
+    /// Adds a warning, unless the instruction is a base's trigger, which this file can't change.
+    fn warn(
+        &mut self,
+        state: &StageState,
+        span: Span,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) {
+        let warning = Diagnostic::warning(span, message);
+        let warning = match hint {
+            Some(hint) => warning.with_hint(hint),
+            None => warning,
         };
-        state.root = self.builder.add(Op::Workdir(op), vec![state.root], meta);
-        state.record(format!("WORKDIR {dir}"), false);
+        if !state.in_trigger && !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    /// The directory stands in the configuration as it is written, if it is absolute.
+    fn workdir(&mut self, state: &mut StageState, command: &Command, text: &Text) -> Result<()> {
+        let path = self.word(text, state)?;
+        if !path.starts_with('/') && !state.workdir_is_set {
+            let hint = "begin it with `/`: it depends on what the base image says".to_owned();
+            let message = format!("relative working directory `{path}`");
+            self.warn(state, text.span, message, Some(hint));
+        }
+        state.workdir_is_set = true;
+        let dir = if path.starts_with('/') {
+            path
+        } else {
+            paths::clean(&format!("{}/{path}", state.cwd()))
+        };
+        let cleaned = paths::clean(&dir);
+        let is_root = cleaned == "/";
+        state.record(format!("WORKDIR {dir}"), is_root);
+        state.config.runtime.working_dir = dir;
+        let title = self.expander.title(&command.source, &state.env);
+        let meta = state.meta(command, &title, self.ignores_cache());
+        if !is_root {
+            let op = WorkdirOp {
+                path: cleaned,
+                user: state.config.runtime.user.clone(),
+            };
+            state.root = self.builder.add(Op::Workdir(op), vec![state.root], meta);
+        }
         Ok(())
     }
 
-    fn arg(&self, state: &mut StageState, definitions: &[ArgDefinition]) -> Result<()> {
+    fn arg(&mut self, state: &mut StageState, definitions: &[ArgDefinition]) -> Result<()> {
         let mut history = "ARG".to_owned();
         for definition in definitions {
-            let name = self.expander.word(&definition.name, &state.env)?;
-            let given = self.options.build_args.get(&name).cloned();
-            let value = match (given, &definition.default) {
-                (Some(value), _) => Some(value),
-                (None, Some(default)) => {
-                    let at = definition.name.span;
-                    Some(self.expander.expand(default, at, &state.env)?)
-                }
-                (None, None) => self.globals.value(&name).map(str::to_owned),
+            let Text { value: name, span } = &definition.name;
+            let value = match (self.options.build_args.get(name), &definition.default) {
+                (Some(given), _) => Some(given.clone()),
+                (None, Some(default)) => Some(self.expand(default, *span, state)?),
+                (None, None) => self.globals.value(name).map(str::to_owned),
             };
+            let _ = write!(history, " {name}");
             if let Some(value) = &value {
                 if !NOT_IN_ENVIRONMENT.contains(&name.as_str()) {
-                    state.env.set(&name, value);
+                    state.env.set(name, value);
                 }
                 // Writing to a text can't fail.
-                let _ = write!(history, " {name}={value}");
-            } else {
-                let _ = write!(history, " {name}");
+                let _ = write!(history, "={value}");
             }
-            if !state.build_args.contains(&name) {
-                state.build_args.push(name);
+            let value = value.unwrap_or_default();
+            let mut known = state.build_args.iter_mut();
+            match known.find(|(known, _)| known == name) {
+                Some(known) => known.1 = value,
+                None => state.build_args.push((name.clone(), value)),
             }
         }
         state.record(history, true);
@@ -180,18 +269,18 @@ impl Lowerer<'_> {
     }
 
     /// All values of the instruction are expanded with what was set before it.
-    fn pairs(&self, state: &StageState, pairs: &[KeyValue]) -> Result<Vec<(String, String)>> {
+    fn pairs(&mut self, state: &StageState, pairs: &[KeyValue]) -> Result<Vec<(String, String)>> {
         pairs
             .iter()
             .map(|pair| {
-                let key = self.expander.expand(&pair.key, pair.span, &state.env)?;
-                let value = self.expander.expand(&pair.value, pair.span, &state.env)?;
+                let key = self.expand(&pair.key, pair.span, state)?;
+                let value = self.expand(&pair.value, pair.span, state)?;
                 Ok((key, value))
             })
             .collect()
     }
 
-    fn env(&self, state: &mut StageState, pairs: &[KeyValue]) -> Result<()> {
+    fn env(&mut self, state: &mut StageState, pairs: &[KeyValue]) -> Result<()> {
         let mut history = "ENV".to_owned();
         for (name, value) in self.pairs(state, pairs)? {
             let _ = write!(history, " {name}={value}");
@@ -207,7 +296,7 @@ impl Lowerer<'_> {
         Ok(())
     }
 
-    fn label(&self, state: &mut StageState, pairs: &[KeyValue]) -> Result<()> {
+    fn label(&mut self, state: &mut StageState, pairs: &[KeyValue]) -> Result<()> {
         let mut history = "LABEL".to_owned();
         for (name, value) in self.pairs(state, pairs)? {
             let _ = write!(history, " {name}={value}");
@@ -217,9 +306,14 @@ impl Lowerer<'_> {
         Ok(())
     }
 
-    fn expose(&self, state: &mut StageState, specs: &[Text]) -> Result<()> {
+    /// The specifications are sorted as they are written, which the history shows.
+    fn expose(&mut self, state: &mut StageState, specs: &[Text]) -> Result<()> {
         let mut exposed = Vec::new();
+        let mut specs: Vec<&Text> = specs.iter().collect();
+        specs.sort_by_key(|text| &text.value);
         for text in specs {
+            let expanded = self.expander.expand(&text.value, text.span, &state.env)?;
+            self.warn_of_unset(&expanded, text.span, state);
             for spec in self.expander.words(text, &state.env)? {
                 match ports::parse(&spec) {
                     Ok(ports) => exposed.extend(ports),
@@ -232,8 +326,8 @@ impl Lowerer<'_> {
         Ok(())
     }
 
-    fn stop_signal(&self, state: &mut StageState, text: &Text) -> Result<()> {
-        let signal = self.expander.word(text, &state.env)?;
+    fn stop_signal(&mut self, state: &mut StageState, text: &Text) -> Result<()> {
+        let signal = self.word(text, state)?;
         if !signals::is_known(&signal) {
             let message = format!("`{signal}` is not a signal");
             return refuse(Diagnostic::error(text.span, message));
@@ -243,17 +337,17 @@ impl Lowerer<'_> {
         Ok(())
     }
 
-    fn user(&self, state: &mut StageState, text: &Text) -> Result<()> {
-        let user = self.expander.word(text, &state.env)?;
+    fn user(&mut self, state: &mut StageState, text: &Text) -> Result<()> {
+        let user = self.word(text, state)?;
         state.record(format!("USER {user}"), true);
         state.config.runtime.user = user;
         Ok(())
     }
 
-    fn volume(&self, state: &mut StageState, texts: &[Text]) -> Result<()> {
+    fn volume(&mut self, state: &mut StageState, texts: &[Text]) -> Result<()> {
         let mut volumes = Vec::new();
         for text in texts {
-            let path = self.expander.word(text, &state.env)?;
+            let path = self.word(text, state)?;
             if path.is_empty() {
                 return refuse(Diagnostic::error(
                     text.span,
@@ -266,45 +360,90 @@ impl Lowerer<'_> {
         state.config.runtime.volumes.extend(volumes);
         Ok(())
     }
+
+    /// The instructions that take their text as it is.
+    fn constant(&mut self, state: &mut StageState, command: &Command) {
+        let name = command.instruction.name();
+        match &command.instruction {
+            Instruction::Cmd(line) => {
+                let again = std::mem::replace(&mut state.set_once.cmd, true);
+                self.warn_of_second(state, command, again);
+                self.warn_of_shell_form(state, command, line);
+                let words = state.with_shell(line);
+                state.record(format!("{name} {}", go::quoted(&words)), true);
+                state.config.runtime.cmd = Some(words).filter(|words| !words.is_empty());
+                // Docker's own builder marks every image that has a command so; Windows reads it.
+                state.config.runtime.args_escaped = true;
+            }
+            Instruction::Entrypoint(line) => {
+                let again = std::mem::replace(&mut state.set_once.entrypoint, true);
+                self.warn_of_second(state, command, again);
+                self.warn_of_shell_form(state, command, line);
+                let words = state.with_shell(line);
+                state.record(format!("{name} {}", go::quoted(&words)), true);
+                state.config.runtime.entrypoint = Some(words).filter(|words| !words.is_empty());
+                if !state.set_once.cmd {
+                    state.config.runtime.cmd = None;
+                }
+            }
+            Instruction::Healthcheck(check) => {
+                let again = std::mem::replace(&mut state.set_once.healthcheck, true);
+                self.warn_of_second(state, command, again);
+                let check = healthcheck(check);
+                state.record(format!("{name} {}", shown_healthcheck(&check)), true);
+                state.config.runtime.healthcheck = Some(check);
+            }
+            Instruction::Maintainer(author) => {
+                state.record(format!("{name} {}", author.value), true);
+                state.config.author = Some(author.value.clone());
+            }
+            Instruction::Onbuild(onbuild) => {
+                state.config.runtime.on_build.push(onbuild.trigger.clone());
+            }
+            Instruction::Shell(words) => {
+                state.record(format!("{name} [{}]", words.join(" ")), true);
+                state.config.runtime.shell = Some(words.clone());
+            }
+            _ => {}
+        }
+    }
+
+    fn warn_of_second(&mut self, state: &StageState, command: &Command, again: bool) {
+        if again {
+            let name = command.instruction.name();
+            let message = format!("only the last `{name}` of a stage takes effect");
+            self.warn(state, command.span, message, None);
+        }
+    }
+
+    fn warn_of_shell_form(&mut self, state: &StageState, command: &Command, line: &CommandLine) {
+        let no_shell_is_set = state
+            .config
+            .runtime
+            .shell
+            .as_ref()
+            .is_none_or(Vec::is_empty);
+        if matches!(line, CommandLine::Shell(_)) && no_shell_is_set {
+            let name = command.instruction.name();
+            let message = format!("the shell form of `{name}` keeps signals from the program");
+            let hint = format!("write `{name} [\"program\", \"argument\"]`");
+            self.warn(state, command.span, message, Some(hint));
+        }
+    }
 }
 
-/// The instructions that take their text as it is.
-fn constant(state: &mut StageState, instruction: &Instruction) {
-    match instruction {
-        Instruction::Cmd(command) => {
-            let words = state.with_shell(command);
-            state.record(format!("CMD {}", quoted(&words)), true);
-            state.config.runtime.cmd = Some(words);
-            // Docker's own builder marks every image that has a command so; Windows reads it.
-            state.config.runtime.args_escaped = true;
-            state.cmd_is_set = true;
-        }
-        Instruction::Entrypoint(command) => {
-            let words = state.with_shell(command);
-            state.record(format!("ENTRYPOINT {}", quoted(&words)), true);
-            state.config.runtime.entrypoint = Some(words);
-            if !state.cmd_is_set {
-                state.config.runtime.cmd = None;
-            }
-        }
-        Instruction::Healthcheck(check) => {
-            let check = healthcheck(check);
-            state.record(format!("HEALTHCHECK {}", quoted(&check.test)), true);
-            state.config.runtime.healthcheck = Some(check);
-        }
-        Instruction::Maintainer(author) => {
-            state.record(format!("MAINTAINER {}", author.value), true);
-            state.config.author = Some(author.value.clone());
-        }
-        Instruction::Onbuild(onbuild) => {
-            state.config.runtime.on_build.push(onbuild.trigger.clone());
-        }
-        Instruction::Shell(words) => {
-            state.record(format!("SHELL [{}]", words.join(" ")), true);
-            state.config.runtime.shell = Some(words.clone());
-        }
-        _ => {}
-    }
+/// A health check as Go prints it.
+fn shown_healthcheck(check: &kiln_oci::Healthcheck) -> String {
+    let shown = |duration: Option<Duration>| go::duration(duration.unwrap_or_default());
+    format!(
+        "{{Test:[{}] Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}",
+        check.test.join(" "),
+        shown(check.interval),
+        shown(check.timeout),
+        shown(check.start_period),
+        shown(check.start_interval),
+        check.retries.unwrap_or_default()
+    )
 }
 
 fn healthcheck(check: &Healthcheck) -> kiln_oci::Healthcheck {
@@ -338,10 +477,4 @@ fn healthcheck(check: &Healthcheck) -> kiln_oci::Healthcheck {
             }
         }
     }
-}
-
-/// Words as Go prints a list of strings: `["a" "b"]`.
-fn quoted(words: &[String]) -> String {
-    let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
-    format!("[{}]", words.join(" "))
 }

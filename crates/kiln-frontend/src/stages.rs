@@ -37,6 +37,14 @@ pub(crate) struct Stages<'a> {
     pub(crate) all: Vec<StageInfo<'a>>,
     names: HashMap<String, usize>,
     target_platform: &'a Platform,
+    build_platform: &'a Platform,
+}
+
+/// A stage or an image that a stage needs, and where it says so.
+struct Need {
+    base: Base,
+    platform: Platform,
+    span: Span,
 }
 
 impl<'a> Stages<'a> {
@@ -50,6 +58,7 @@ impl<'a> Stages<'a> {
             all: Vec::new(),
             names: HashMap::new(),
             target_platform: &options.target_platform,
+            build_platform: &options.build_platform,
         };
         let expander = Expander::new(dockerfile);
         for (index, stage) in dockerfile.stages.iter().enumerate() {
@@ -93,6 +102,43 @@ impl<'a> Stages<'a> {
                 format!("`{name}` is neither a stage nor the name of an image: {error}"),
             )),
         }
+    }
+
+    /// What is wrong with any `COPY --from`, also in stages that are not needed.
+    pub(crate) fn wrong_sources(&self) -> Vec<Diagnostic> {
+        let mut wrong = Vec::new();
+        for (index, info) in self.all.iter().enumerate() {
+            for from in info.stage.commands.iter().filter_map(copied_from) {
+                match self.source(from) {
+                    Ok(Base::Stage(stage)) if stage == index => {
+                        let message = format!("the stage `{}` copies from itself", from.value);
+                        wrong.push(Diagnostic::error(from.span, message));
+                    }
+                    Ok(_) => {}
+                    Err(error) => wrong.push(*error),
+                }
+            }
+        }
+        wrong
+    }
+
+    /// Names that hide something, which is hardly ever meant.
+    pub(crate) fn odd_names(&self) -> Vec<Diagnostic> {
+        let mut odd = Vec::new();
+        for (index, info) in self.all.iter().enumerate() {
+            let Some(name) = &info.stage.from.name else {
+                continue;
+            };
+            if matches!(name.value.as_str(), "scratch" | "context") {
+                let message = format!("the stage name `{}` is reserved", name.value);
+                odd.push(Diagnostic::warning(name.span, message));
+            }
+            if self.names.get(&name.value) != Some(&index) {
+                let message = format!("a later stage is also named `{}`", name.value);
+                odd.push(Diagnostic::warning(name.span, message));
+            }
+        }
+        odd
     }
 
     /// What `COPY --from` names: a stage by number or name, or an image.
@@ -140,18 +186,31 @@ impl<'a> Stages<'a> {
         })
     }
 
-    /// The platform of a stage: its own, that of the stage it begins with, or the build's.
+    /// The platform of a stage: that of the stage it begins with, its own, or the build's.
     pub(crate) fn platform(&self, index: usize) -> &Platform {
         let mut at = index;
         loop {
             let info = &self.all[at];
-            match (&info.platform, &info.base) {
-                (Some(platform), _) => return platform,
+            match (&info.base, &info.platform) {
                 // A base stage always comes earlier, so this ends.
-                (None, Base::Stage(base)) => at = *base,
-                (None, Base::Scratch | Base::Image(_)) => return self.target_platform,
+                (Base::Stage(base), _) => at = *base,
+                (Base::Scratch, _) | (Base::Image(_), None) => return self.target_platform,
+                (Base::Image(_), Some(platform)) => return platform,
             }
         }
+    }
+
+    /// An error where the machine can't run the programs of a stage.
+    fn check_platform(&self, index: usize) -> Result<()> {
+        let platform = self.platform(index);
+        if self.build_platform.matches(platform) {
+            return Ok(());
+        }
+        let from = &self.all[index].stage.from;
+        let span = from.platform.as_ref().map_or(from.span, |flag| flag.span);
+        let machine = self.build_platform;
+        let message = format!("a stage for `{platform}` can't be built on `{machine}` yet");
+        refuse(Diagnostic::error(span, message))
     }
 
     /// What a stage is called in progress: nothing where there is only one.
@@ -183,27 +242,43 @@ impl<'a> Stages<'a> {
     }
 
     /// Which stages and images a stage needs.
-    fn needs(&self, index: usize, facts: &Facts) -> Result<Vec<(Base, Span)>> {
+    fn needs(&self, index: usize, facts: &Facts) -> Result<Vec<Need>> {
         let info = &self.all[index];
-        let mut needs = vec![(info.base.clone(), info.stage.from.base.span)];
+        let mut needs = vec![Need {
+            base: info.base.clone(),
+            platform: self.platform(index).clone(),
+            span: info.stage.from.base.span,
+        }];
         let span = info.stage.from.span;
         for trigger in &self.triggers(index, facts) {
-            needs.extend(self.copied_from(&parse_trigger(trigger, span)?)?);
+            let command = parse_trigger(trigger, span)?;
+            if let Some(from) = copied_from(&command) {
+                let from = Text::new(from.value.clone(), span);
+                needs.push(self.source_of(index, &from)?);
+            }
         }
-        for command in &info.stage.commands {
-            needs.extend(self.copied_from(command)?);
+        for from in info.stage.commands.iter().filter_map(copied_from) {
+            needs.push(self.source_of(index, from)?);
         }
         Ok(needs)
     }
 
-    fn copied_from(&self, command: &Command) -> Result<Option<(Base, Span)>> {
-        match &command.instruction {
-            Instruction::Copy(copy) => match &copy.from {
-                Some(from) => Ok(Some((self.source(from)?, from.span))),
-                None => Ok(None),
-            },
-            _ => Ok(None),
+    fn source_of(&self, index: usize, from: &Text) -> Result<Need> {
+        let base = self.source(from)?;
+        if let Base::Stage(stage) = base
+            && stage >= index
+        {
+            let message = format!(
+                "cannot copy from stage `{}`: it has to come before the stage that copies",
+                from.value
+            );
+            return refuse(Diagnostic::error(from.span, message));
         }
+        Ok(Need {
+            base,
+            platform: self.target_platform.clone(),
+            span: from.span,
+        })
     }
 
     /// The stages that the target needs, each after those it needs itself, and the images that are
@@ -237,14 +312,20 @@ impl<'a> Stages<'a> {
                 Mark::New => visit.state[index] = Mark::Open,
             }
             open.push((index, true));
-            for (need, span) in self.needs(index, facts)?.into_iter().rev() {
-                match need {
+            self.check_platform(index)?;
+            for need in self.needs(index, facts)?.into_iter().rev() {
+                match need.base {
                     Base::Scratch => {}
                     Base::Stage(stage) if visit.state[stage] == Mark::Done => {}
                     Base::Stage(stage) => open.push((stage, false)),
-                    Base::Image(reference) => {
-                        visit.want(self, index, reference, span, facts);
-                    }
+                    Base::Image(reference) => visit.want(
+                        BaseRequest {
+                            reference,
+                            platform: need.platform,
+                            span: need.span,
+                        },
+                        facts,
+                    ),
                 }
             }
         }
@@ -266,25 +347,22 @@ enum Mark {
 }
 
 impl Visit {
-    fn want(
-        &mut self,
-        stages: &Stages<'_>,
-        index: usize,
-        reference: Reference,
-        span: Span,
-        facts: &Facts,
-    ) {
-        let platform = stages.platform(index).clone();
-        let known = facts.get(&reference, &platform).is_some();
-        let asked =
-            |request: &BaseRequest| request.reference == reference && request.platform == platform;
-        if !known && !self.missing.iter().any(asked) {
-            self.missing.push(BaseRequest {
-                reference,
-                platform,
-                span,
-            });
+    fn want(&mut self, request: BaseRequest, facts: &Facts) {
+        let known = facts.get(&request.reference, &request.platform).is_some();
+        let same = |other: &BaseRequest| {
+            other.reference == request.reference && other.platform == request.platform
+        };
+        if !known && !self.missing.iter().any(same) {
+            self.missing.push(request);
         }
+    }
+}
+
+/// What a `COPY` names with `--from`.
+fn copied_from(command: &Command) -> Option<&Text> {
+    match &command.instruction {
+        Instruction::Copy(copy) => copy.from.as_ref(),
+        _ => None,
     }
 }
 
@@ -295,27 +373,21 @@ fn platform(text: &Text, value: &str) -> Result<Platform> {
     }
 }
 
-/// Reads a trigger of `ONBUILD`; its places become that of the `FROM` that runs it.
+/// Reads a trigger of `ONBUILD`; its place becomes that of the `FROM` that runs it.
 pub(crate) fn parse_trigger(trigger: &str, span: Span) -> Result<Command> {
-    let text = format!("FROM scratch\n{trigger}");
-    let (tree, diagnostics) = kiln_dockerfile::parse(&text);
-    if let Some(error) = diagnostics.into_iter().find(Diagnostic::is_error) {
-        let message = format!(
-            "the base's `ONBUILD {trigger}` can't be run: {}",
-            error.message
-        );
-        return refuse(Diagnostic::error(span, message));
+    let (command, diagnostics) = kiln_dockerfile::parse_trigger(trigger);
+    if let Some(command) = command {
+        return Ok(Command { span, ..command });
     }
-    let commands = tree
-        .stages
+    let errors: Vec<String> = diagnostics
         .into_iter()
-        .flat_map(|stage| stage.commands)
-        .collect::<Vec<_>>();
-    match <[Command; 1]>::try_from(commands) {
-        Ok([command]) => Ok(Command { span, ..command }),
-        Err(_) => refuse(Diagnostic::error(
-            span,
-            format!("the base's `ONBUILD {trigger}` is not one instruction"),
-        )),
-    }
+        .filter(Diagnostic::is_error)
+        .map(|error| error.message)
+        .collect();
+    let shown: String = trigger.chars().take(80).collect();
+    let message = format!(
+        "the base's `ONBUILD {shown}` can't be run: {}",
+        errors.join("; ")
+    );
+    refuse(Diagnostic::error(span, message))
 }

@@ -1,6 +1,7 @@
 //! Steps in topological order.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use crate::key::{KeyHasher, StepId};
 use crate::op::Op;
@@ -23,8 +24,8 @@ pub struct StepMeta {
     pub name: String,
     /// The stage it was first needed by: its name, or its number where it has none.
     pub stage: String,
-    /// Where the instruction begins in the Dockerfile, in bytes.
-    pub offset: Option<usize>,
+    /// Where the instruction stands in the Dockerfile, in bytes.
+    pub span: Option<Range<usize>>,
     /// The step has to run even if its result is known (`--no-cache`).
     pub ignore_cache: bool,
 }
@@ -126,7 +127,7 @@ mod tests {
         StepMeta {
             name: name.into(),
             stage: "0".into(),
-            offset: None,
+            span: None,
             ignore_cache: false,
         }
     }

@@ -2,19 +2,19 @@
 //! has, and which hints help. This is the only file that knows all error types.
 
 use std::error::Error;
-use std::fmt::Write as _;
 use std::io;
 
 use kiln_bootstrap::BootstrapError;
 use kiln_engine::{
     BaseError, BuildError, ContainerError, LayerError, LoadError, OutputError, RootError,
-    SourceLine, StepError, TransferError,
+    SourcePlace, StepError, TransferError,
 };
 use kiln_exec::ExecError;
 use kiln_registry::{Failure, RegistryError};
 use kiln_store::{BlobError, ImageError, OpenError, SnapshotError, StoreError};
 use kiln_sys::fs::FsError;
 use kiln_sys::namespace::EnterError;
+use kiln_tree::SelectError;
 
 use crate::error::{Blame, CliError, Exit};
 use crate::settings::{BuildArgsError, OutputsError, SettingsError, TrustError};
@@ -178,22 +178,8 @@ impl From<BuildError> for CliError {
 }
 
 /// The line of the Dockerfile that is at fault, with its file and number.
-fn quote(at: &SourceLine) -> String {
-    let line = usize::try_from(at.line).unwrap_or(0);
-    let source = at
-        .text
-        .lines()
-        .nth(line.saturating_sub(1))
-        .unwrap_or_default();
-    let number = line.to_string();
-    let gutter = " ".repeat(number.len());
-    let mut text = format!("{gutter}--> {}:{number}\n", at.file);
-    _ = writeln!(
-        text,
-        "{gutter} |\n{number} | {}\n{gutter} |",
-        source.trim_end()
-    );
-    text
+fn quote(at: &SourcePlace) -> String {
+    kiln_dockerfile::quote(at.span, &at.file, &at.text) + "\n"
 }
 
 fn enter(error: &EnterError) -> Verdict {
@@ -287,13 +273,20 @@ fn step(error: &StepError) -> Verdict {
         StepError::Exec(error) => exec(error),
         StepError::Process { .. }
         | StepError::User(_)
-        | StepError::Select(_)
         | StepError::Digest(_)
         | StepError::Copy(_)
         | StepError::Exclude(_)
         | StepError::Mode(_)
         | StepError::Archive { .. }
         | StepError::ReadBundle { .. } => BUILT,
+        StepError::Select(SelectError::NotFound {
+            did_you_mean: Some(name),
+            ..
+        }) => BUILT.hint(format!("did you mean `{name}`?")),
+        StepError::Select(SelectError::Excluded { .. }) => {
+            BUILT.hint("add a line that begins with `!` to the ignore file to bring it back")
+        }
+        StepError::Select(_) => BUILT,
         StepError::UnknownBase(_) => BUG,
         StepError::NoContext => {
             BUILT.hint("give a directory as the context, and the Dockerfile with `-f -`")

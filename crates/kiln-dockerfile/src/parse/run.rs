@@ -84,6 +84,6 @@ impl Run {
             let name = &first.name;
             return RunForm::Script { name, content };
         }
-        RunForm::Shell(content)
+        RunForm::Body(content)
     }
 }

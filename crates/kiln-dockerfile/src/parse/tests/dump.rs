@@ -147,6 +147,7 @@ fn run(run: &Run) -> String {
     if !run.heredocs.is_empty() {
         let form = match run.form() {
             RunForm::Exec(words) => format!("exec {words:?}"),
+            RunForm::Body(text) => format!("body {text:?}"),
             RunForm::Shell(text) => format!("shell {text:?}"),
             RunForm::Script { name, content } => format!("script {name} {content:?}"),
         };
