@@ -1,0 +1,199 @@
+//! What came of lowering, as text: steps, configuration, history, warnings.
+
+use std::fmt::Write as _;
+
+use kiln_dockerfile::{Diagnostic, line_number};
+use kiln_graph::{CopyFrom, CopyOp, CopySource, InlineFile, Network, Op, RunOp, Unpack};
+use kiln_oci::{ImageConfig, RuntimeConfig};
+
+use crate::Lowered;
+
+pub(super) fn dump(text: &str, lowered: &Lowered) -> String {
+    let mut out = String::new();
+    for (index, step) in lowered.graph.steps().iter().enumerate() {
+        let inputs: Vec<String> = step
+            .inputs
+            .iter()
+            .map(|input| input.as_usize().to_string())
+            .collect();
+        let no_cache = if step.meta.ignore_cache {
+            " no-cache"
+        } else {
+            ""
+        };
+        let target = if lowered.target.as_usize() == index {
+            " *"
+        } else {
+            ""
+        };
+        let _ = writeln!(
+            out,
+            "{index}({}) {}{no_cache}{target}    -- {}",
+            inputs.join(","),
+            op(&step.op),
+            step.meta.name.replace('\n', "\\n")
+        );
+    }
+    out += &config(&lowered.config);
+    for (index, entry) in lowered.config.history.iter().enumerate() {
+        let kind = match (index < lowered.base_history, entry.empty_layer) {
+            (true, _) => "base ",
+            (false, true) => "empty",
+            (false, false) => "layer",
+        };
+        let text = entry.created_by.as_deref().unwrap_or_default();
+        let _ = writeln!(out, "{kind} {}", text.replace('\n', "\\n"));
+    }
+    out + &diagnostics(text, &lowered.warnings)
+}
+
+pub(super) fn diagnostics(text: &str, diagnostics: &[Diagnostic]) -> String {
+    let lines = diagnostics.iter().map(|found| {
+        let mark = if found.is_error() { '!' } else { '?' };
+        let line = line_number(text, found.span.start);
+        let pointed = &text[found.span.start..found.span.end];
+        let hint = found.hint.as_ref().map(|hint| format!(" -> {hint}"));
+        let hint = hint.unwrap_or_default();
+        format!("{mark} {line}: {} @ {pointed:?}{hint}\n", found.message)
+    });
+    lines.collect()
+}
+
+fn op(op: &Op) -> String {
+    match op {
+        Op::Scratch => "scratch".to_owned(),
+        Op::Image(image) => format!("image {} {}", image.reference, image.platform),
+        Op::Context(_) => "context".to_owned(),
+        Op::Run(run) => self::run(run),
+        Op::Copy(copy) => self::copy(copy),
+        Op::Workdir(workdir) => format!("workdir {} {:?}", workdir.path, workdir.user),
+        Op::Merge => "merge".to_owned(),
+    }
+}
+
+fn file(file: &InlineFile) -> String {
+    let content = String::from_utf8_lossy(&file.content);
+    format!("<<{} {:o} {content:?}", file.path, file.mode)
+}
+
+fn run(run: &RunOp) -> String {
+    let mut out = format!("run {:?}", run.argv);
+    for (name, value) in &run.env {
+        // The usual one would only be noise.
+        if name != "PATH" || !value.starts_with("/usr/local/sbin") {
+            let _ = write!(out, " {name}={value:?}");
+        }
+    }
+    for (name, value) in &run.uncached_env {
+        let _ = write!(out, " ({name}={value:?})");
+    }
+    if run.cwd != "/" {
+        let _ = write!(out, " in {}", run.cwd);
+    }
+    if !run.user.is_empty() {
+        let _ = write!(out, " as {}", run.user);
+    }
+    if run.network != Network::Default {
+        let _ = write!(out, " net {:?}", run.network);
+    }
+    for script in &run.files {
+        let _ = write!(out, " {}", file(script));
+    }
+    out
+}
+
+fn copy(copy: &CopyOp) -> String {
+    let mut out = "copy".to_owned();
+    for source in &copy.sources {
+        match source {
+            CopySource::Path(path) => {
+                let _ = write!(out, " {path:?}");
+            }
+            CopySource::Inline(inline) => {
+                let _ = write!(out, " {}", file(inline));
+            }
+        }
+    }
+    let from = match copy.from {
+        CopyFrom::Nothing => "nothing",
+        CopyFrom::Context => "context",
+        CopyFrom::Root => "root",
+    };
+    let _ = write!(out, " from {from} to {:?}", copy.dest);
+    if let Some(owner) = &copy.chown {
+        let _ = write!(out, " chown {owner} by {}", copy.owners);
+    }
+    if let Some(mode) = &copy.chmod {
+        let _ = write!(out, " chmod {mode}");
+    }
+    for pattern in &copy.exclude {
+        let _ = write!(out, " exclude {pattern}");
+    }
+    let flags = [
+        (copy.parents, " parents"),
+        (copy.unpack == Unpack::Archives, " unpack"),
+        (copy.no_follow, " no-follow"),
+    ];
+    out.extend(flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name));
+    out
+}
+
+/// What the configuration has beside the usual `PATH`.
+fn config(config: &ImageConfig) -> String {
+    let RuntimeConfig {
+        user,
+        exposed_ports,
+        env,
+        entrypoint,
+        cmd,
+        volumes,
+        working_dir,
+        labels,
+        stop_signal,
+        healthcheck,
+        shell,
+        on_build,
+        args_escaped: _,
+        unknown: _,
+    } = &config.runtime;
+    let usual = |entry: &&String| !entry.starts_with("PATH=/usr/local/sbin");
+    let env: Vec<&String> = env.iter().filter(usual).collect();
+    let facts = [
+        (
+            "author",
+            config.author.is_some(),
+            format!("{:?}", config.author),
+        ),
+        ("user", !user.is_empty(), user.clone()),
+        (
+            "ports",
+            !exposed_ports.is_empty(),
+            format!("{exposed_ports:?}"),
+        ),
+        ("env", !env.is_empty(), format!("{env:?}")),
+        (
+            "entrypoint",
+            entrypoint.is_some(),
+            format!("{entrypoint:?}"),
+        ),
+        ("cmd", cmd.is_some(), format!("{cmd:?}")),
+        ("volumes", !volumes.is_empty(), format!("{volumes:?}")),
+        (
+            "workdir",
+            !matches!(working_dir.as_str(), "" | "/"),
+            working_dir.clone(),
+        ),
+        ("labels", !labels.is_empty(), format!("{labels:?}")),
+        (
+            "stopsignal",
+            stop_signal.is_some(),
+            format!("{stop_signal:?}"),
+        ),
+        ("health", healthcheck.is_some(), format!("{healthcheck:?}")),
+        ("shell", shell.is_some(), format!("{shell:?}")),
+        ("onbuild", !on_build.is_empty(), format!("{on_build:?}")),
+    ];
+    let set = facts.into_iter().filter(|(_, set, _)| *set);
+    set.map(|(name, _, value)| format!("{name} {value}\n"))
+        .collect()
+}
