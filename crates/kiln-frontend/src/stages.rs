@@ -367,6 +367,10 @@ fn copied_from(command: &Command) -> Option<&Text> {
 }
 
 fn platform(text: &Text, value: &str) -> Result<Platform> {
+    if value.is_empty() {
+        let message = "the platform is empty after expansion";
+        return refuse(Diagnostic::error(text.span, message));
+    }
     match value.parse::<Platform>() {
         Ok(platform) => Ok(platform.normalized()),
         Err(error) => refuse(Diagnostic::error(text.span, error.to_string())),

@@ -13,6 +13,7 @@ mod stages;
 mod variables;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use expect_test::Expect;
 use kiln_dockerfile::Diagnostic;
@@ -107,7 +108,7 @@ fn run(text: &str, options: &LowerOptions) -> String {
             Ok(Lowering::NeedBases(bases)) => {
                 assert!(!bases.is_empty());
                 for base in bases {
-                    asked += &format!("needs {} for {}\n", base.reference, base.platform);
+                    let _ = writeln!(asked, "needs {} for {}", base.reference, base.platform);
                     let facts_of_base = image(&base.reference);
                     facts.insert(&base, facts_of_base);
                 }

@@ -48,15 +48,18 @@ pub(super) fn dump(text: &str, lowered: &Lowered) -> String {
 }
 
 pub(super) fn diagnostics(text: &str, diagnostics: &[Diagnostic]) -> String {
-    let lines = diagnostics.iter().map(|found| {
+    let mut out = String::new();
+    for found in diagnostics {
         let mark = if found.is_error() { '!' } else { '?' };
         let line = line_number(text, found.span.start);
         let pointed = &text[found.span.start..found.span.end];
-        let hint = found.hint.as_ref().map(|hint| format!(" -> {hint}"));
-        let hint = hint.unwrap_or_default();
-        format!("{mark} {line}: {} @ {pointed:?}{hint}\n", found.message)
-    });
-    lines.collect()
+        let _ = write!(out, "{mark} {line}: {} @ {pointed:?}", found.message);
+        if let Some(hint) = &found.hint {
+            let _ = write!(out, " -> {hint}");
+        }
+        out.push('\n');
+    }
+    out
 }
 
 fn op(op: &Op) -> String {
@@ -193,7 +196,9 @@ fn config(config: &ImageConfig) -> String {
         ("shell", shell.is_some(), format!("{shell:?}")),
         ("onbuild", !on_build.is_empty(), format!("{on_build:?}")),
     ];
-    let set = facts.into_iter().filter(|(_, set, _)| *set);
-    set.map(|(name, _, value)| format!("{name} {value}\n"))
-        .collect()
+    let mut out = String::new();
+    for (name, _, value) in facts.into_iter().filter(|(_, set, _)| *set) {
+        let _ = writeln!(out, "{name} {value}");
+    }
+    out
 }

@@ -326,7 +326,7 @@ fn an_empty_platform() {
 FROM --platform=$P debian
 "#,
         expect![[r#"
-            ! 2: `` is not a platform of the form `os/architecture/variant` @ "--platform=$P"
+            ! 2: the platform is empty after expansion @ "--platform=$P"
         "#]],
     );
 }
@@ -335,10 +335,14 @@ FROM --platform=$P debian
 fn required_variables() {
     check(
         r#"FROM debian
-ENV A=${B:?b is missing}
+ENV A="${B:?b is missing}"
 WORKDIR ${
 "#,
-        expect![[""]],
+        expect![[r#"
+            needs docker.io/library/debian:latest for linux/amd64
+            ! 2: failed to expand `"${B:?b is missing}"`: B: b is missing @ "A=\"${B:?b is missing}\""
+            ! 3: failed to expand `${`: missing `}` in substitution @ "${"
+        "#]],
     );
 }
 

@@ -16,7 +16,7 @@ RUN c
 "#,
         expect![[r#"
             FROM "scratch"
-              RUN shell "<<EOF" <<EOF("echo a\n  $b\n") => shell "echo a\n  $b\n"
+              RUN shell "<<EOF" <<EOF("echo a\n  $b\n") => body "echo a\n  $b\n"
               RUN shell "c"
         "#]],
     );
@@ -33,7 +33,7 @@ RUN <<-EOF
 "#,
         expect![[r#"
             FROM "scratch"
-              RUN shell "<<-EOF" <<-EOF("echo a\nb\n") => shell "echo a\nb\n"
+              RUN shell "<<-EOF" <<-EOF("echo a\nb\n") => body "echo a\nb\n"
         "#]],
     );
 }
@@ -54,9 +54,9 @@ EOF
 "#,
         expect![[r#"
             FROM "scratch"
-              RUN shell "<<'EOF'" <<EOF raw("echo $a\n") => shell "echo $a\n"
-              RUN shell "<<\"E O F\"" <<E O F raw("x\n") => shell "x\n"
-              RUN shell "<< EOF" <<EOF("y\n") => shell "y\n"
+              RUN shell "<<'EOF'" <<EOF raw("echo $a\n") => body "echo $a\n"
+              RUN shell "<<\"E O F\"" <<E O F raw("x\n") => body "x\n"
+              RUN shell "<< EOF" <<EOF("y\n") => body "y\n"
         "#]],
     );
 }
@@ -132,7 +132,7 @@ EOF
 "#,
         expect![[r#"
             FROM "scratch"
-              RUN shell "<<EOF" <<EOF("") => shell ""
+              RUN shell "<<EOF" <<EOF("") => body ""
               COPY <<EOF("") -> "/a"
         "#]],
     );
@@ -158,7 +158,7 @@ fn a_body_with_windows_line_ends() {
         "FROM scratch\r\nRUN <<EOF\r\necho\r\nEOF\r\nRUN b\r\n",
         expect![[r#"
             FROM "scratch"
-              RUN shell "<<EOF" <<EOF("echo\r\n") => shell "echo\r\n"
+              RUN shell "<<EOF" <<EOF("echo\r\n") => body "echo\r\n"
               RUN shell "b"
         "#]],
     );
@@ -303,7 +303,7 @@ ONBUILD COPY <<-X /a
 "#,
         expect![[r#"
             FROM "scratch"
-              ONBUILD "RUN <<EOF\necho a\nEOF" => RUN shell "<<EOF" <<EOF("echo a\n") => shell "echo a\n"
+              ONBUILD "RUN <<EOF\necho a\nEOF" => RUN shell "<<EOF" <<EOF("echo a\n") => body "echo a\n"
               ONBUILD "COPY <<-X /a\n\tb\nX" => COPY <<-X("b\n") -> "/a"
         "#]],
     );
@@ -322,8 +322,8 @@ B
 "#,
         expect![[r#"
             FROM "scratch"
-              RUN shell "<<$A" <<$A("x\n") => shell "x\n"
-              RUN shell "<<\\B" <<B("y\n") => shell "y\n"
+              RUN shell "<<$A" <<$A("x\n") => body "x\n"
+              RUN shell "<<\\B" <<B("y\n") => body "y\n"
         "#]],
     );
 }
