@@ -5,9 +5,9 @@
 //! it under the snapshot's id and a fingerprint of those options, so it is made once.
 
 use std::collections::HashMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use kiln_base::{CancelToken, Timestamp};
+use kiln_base::{CancelGuard, CancelToken, Timestamp};
 use kiln_layer::{DiffOptions, LayerCompression, LayerOptions, diff, write_layer};
 use kiln_oci::{Descriptor, Family, LayerType, MediaType};
 use kiln_store::{LayerRecord, SnapshotId};
@@ -50,6 +50,13 @@ pub(crate) struct LayerQueue<'a> {
     engine: &'a Engine,
     format: LayerFormat,
     cancel: CancelToken,
+    shared: Arc<Shared>,
+    /// Wakes whoever waits when the build is cancelled.
+    _wake: CancelGuard,
+}
+
+#[derive(Default)]
+struct Shared {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -69,12 +76,19 @@ enum Slot {
 
 impl<'a> LayerQueue<'a> {
     pub(crate) fn new(engine: &'a Engine, format: LayerFormat, cancel: CancelToken) -> Self {
+        let shared = Arc::new(Shared::default());
+        let waiting = Arc::clone(&shared);
+        let wake = cancel.on_cancel(move || {
+            // Under the lock, so that nobody is between looking at the token and waiting.
+            let _state = waiting.lock();
+            waiting.changed.notify_all();
+        });
         Self {
             engine,
             format,
             cancel,
-            state: Mutex::default(),
-            changed: Condvar::new(),
+            shared,
+            _wake: wake,
         }
     }
 
@@ -83,17 +97,18 @@ impl<'a> LayerQueue<'a> {
         let Some(top) = chain.layers.last() else {
             return;
         };
-        let mut state = self.lock();
+        let mut state = self.shared.lock();
         if !state.results.contains_key(&top.snapshot) {
             state.results.insert(top.snapshot.clone(), Slot::Pending);
             state.waiting.push(chain.clone());
-            self.changed.notify_all();
+            self.shared.changed.notify_all();
         }
     }
 
     /// Makes layers until [`LayerQueue::close`] is called and none is left. Run by the threads
     /// that the build started for it.
     pub(crate) fn work(&self) {
+        let _guard = CancelOnPanic(&self.cancel);
         while let Some(chain) = self.next() {
             let result = self.make(&chain);
             let slot = match result {
@@ -101,16 +116,19 @@ impl<'a> LayerQueue<'a> {
                 Err(error) => Slot::Failed(error),
             };
             if let Some(top) = chain.layers.last() {
-                self.lock().results.insert(top.snapshot.clone(), slot);
+                self.shared
+                    .lock()
+                    .results
+                    .insert(top.snapshot.clone(), slot);
             }
-            self.changed.notify_all();
+            self.shared.changed.notify_all();
         }
     }
 
     /// No more layers will come.
     pub(crate) fn close(&self) {
-        self.lock().closed = true;
-        self.changed.notify_all();
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_all();
     }
 
     /// All layers of a chain, lowest first; waits for those that are being made.
@@ -175,7 +193,7 @@ impl<'a> LayerQueue<'a> {
     }
 
     fn wait_for(&self, snapshot: &SnapshotId) -> Result<LayerRecord, LayerError> {
-        let mut state = self.lock();
+        let mut state = self.shared.lock();
         loop {
             match state.results.get_mut(snapshot) {
                 Some(Slot::Ready(record)) => return Ok(record.clone()),
@@ -189,16 +207,12 @@ impl<'a> LayerQueue<'a> {
                 Some(Slot::Pending) | None => {}
             }
             self.cancel.check()?;
-            let timeout = std::time::Duration::from_millis(100);
-            state = self
-                .changed
-                .wait_timeout(state, timeout)
-                .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
+            state = self.shared.wait(state);
         }
     }
 
     fn next(&self) -> Option<Chain> {
-        let mut state = self.lock();
+        let mut state = self.shared.lock();
         loop {
             if self.cancel.is_cancelled() {
                 return None;
@@ -209,16 +223,8 @@ impl<'a> LayerQueue<'a> {
             if state.closed {
                 return None;
             }
-            let timeout = std::time::Duration::from_millis(100);
-            state = self
-                .changed
-                .wait_timeout(state, timeout)
-                .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
+            state = self.shared.wait(state);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Finds the blob of the chain's topmost layer, or makes it.
@@ -256,5 +262,28 @@ impl<'a> LayerQueue<'a> {
         };
         store.put_layer(&top.snapshot, &fingerprint, &record)?;
         Ok(record)
+    }
+}
+
+/// Who waits for a layer must not wait for a worker that is gone.
+struct CancelOnPanic<'a>(&'a CancelToken);
+
+impl Drop for CancelOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.cancel();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed
+            .wait(state)
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

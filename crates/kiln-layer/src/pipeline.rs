@@ -53,6 +53,27 @@ struct Dispatch<'a> {
     pool: &'a Pool,
 }
 
+/// Below this much content a layer is written by the calling thread alone: starting threads would
+/// cost more than they save. Most `RUN` steps leave less.
+const SMALL: u64 = 256 * 1024;
+
+/// Compresses each block where it is made.
+struct Inline<'a> {
+    encoder: Encoder,
+    scratch: Vec<u8>,
+    sink: &'a mut dyn Write,
+}
+
+impl BlockSink for Inline<'_> {
+    fn put(&mut self, block: Vec<u8>, filled: usize) -> Result<Vec<u8>, WriteError> {
+        self.encoder
+            .compress(&block[..filled], &mut self.scratch)
+            .and_then(|bytes| self.sink.write_all(&bytes))
+            .map_err(WriteError::Sink)?;
+        Ok(block)
+    }
+}
+
 /// Writes the changes as compressed blocks to `sink`.
 pub(crate) fn write_blocks(
     changes: &Changes,
@@ -61,6 +82,16 @@ pub(crate) fn write_blocks(
     threads: NonZeroUsize,
     (sink, cancel): (&mut dyn Write, &CancelToken),
 ) -> Result<TarSummary, WriteError> {
+    if changes.content_size() < SMALL {
+        let encoder = codec.encoder().map_err(WriteError::Sink)?;
+        let inline = Inline {
+            encoder,
+            scratch: Vec::new(),
+            sink,
+        };
+        let block = vec![0; BLOCK_BYTES];
+        return stream::write_tar(changes, clamp_mtime, block, inline, cancel);
+    }
     let under_way = threads.get() + 1;
     let pool = Pool::default();
     let (jobs, waiting) = sync_channel::<Job>(under_way);
