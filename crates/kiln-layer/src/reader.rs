@@ -184,7 +184,12 @@ impl<R: Read> TarReader<R> {
             Kind::File { size, .. } => self.sparse_or_plain(start, block, &pax, size)?,
             other => other,
         };
-        let path = pax.sparse.name.unwrap_or(path);
+        let path = match kind {
+            Kind::File {
+                sparse: Some(_), ..
+            } => pax.sparse.name.unwrap_or(path),
+            _ => path,
+        };
         if path.contains(&0) {
             return Err(bad("a name contains a zero byte"));
         }
@@ -195,7 +200,7 @@ impl<R: Read> TarReader<R> {
             uid: pax.uid.unwrap_or(header.uid),
             gid: pax.gid.unwrap_or(header.gid),
             mtime: pax.mtime.unwrap_or(header.mtime),
-            xattrs: pax.xattrs,
+            xattrs: pax.xattrs.into_iter().collect(),
         })
     }
 
@@ -259,12 +264,8 @@ impl<R: Read> TarReader<R> {
         let padding = std::mem::take(&mut self.padding);
         let skipped = io::copy(&mut (&mut self.source).take(padding), &mut io::sink())
             .map_err(ArchiveError::Read)?;
+        // As in Go, an archive may end without the padding of its last entry.
         self.offset += skipped;
-        if skipped < padding {
-            return Err(ArchiveError::Truncated {
-                offset: self.offset,
-            });
-        }
         Ok(())
     }
 

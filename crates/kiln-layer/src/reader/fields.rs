@@ -1,9 +1,20 @@
 //! The fields of one header block.
 
+use std::ops::Range;
+
 use kiln_sys::fs::{Device, FileTime};
 use tar::Header;
 
-use crate::pax::BLOCK_BYTES;
+use super::Block;
+
+const NAME: Range<usize> = 0..100;
+const MAGIC: Range<usize> = 257..265;
+const PREFIX: Range<usize> = 345..500;
+/// The format of `star` keeps two times where ustar's prefix ends.
+const STAR_PREFIX: Range<usize> = 345..476;
+const STAR_MARK: Range<usize> = 508..512;
+/// Where the GNU format keeps its times, in place of a prefix.
+const GNU_TIMES: [Range<usize>; 2] = [345..357, 357..369];
 
 /// A header whose checksum is right, as numbers and bytes.
 pub(super) struct RawHeader {
@@ -18,8 +29,32 @@ pub(super) struct RawHeader {
     pub(super) device: Device,
 }
 
+/// What the fields after those of Unix version 7 are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    V7,
+    Ustar,
+    Star,
+    Gnu,
+}
+
+impl Format {
+    fn of(block: &Block) -> Self {
+        let magic = &block[MAGIC];
+        if magic == b"ustar  \0" {
+            Self::Gnu
+        } else if !magic.starts_with(b"ustar\0") {
+            Self::V7
+        } else if block[STAR_MARK] == *b"tar\0" {
+            Self::Star
+        } else {
+            Self::Ustar
+        }
+    }
+}
+
 impl RawHeader {
-    pub(super) fn parse(block: &[u8; BLOCK_BYTES]) -> Result<Self, &'static str> {
+    pub(super) fn parse(block: &Block) -> Result<Self, &'static str> {
         let header = Header::from_byte_slice(block);
         let old = header.as_old();
         check_sum(block, &old.cksum)?;
@@ -30,7 +65,7 @@ impl RawHeader {
         };
         let mode = unsigned(&old.mode, "the mode is no number")?;
         Ok(Self {
-            path: header.path_bytes().into_owned(),
+            path: path(block),
             link: field_text(&old.linkname),
             type_flag: old.linkflag[0],
             // The file type that some writers put here is said by the type flag.
@@ -39,27 +74,50 @@ impl RawHeader {
             gid: unsigned(&old.gid, "the group is no number")?,
             size: unsigned(&old.size, "the size is no number")?,
             mtime: FileTime::from_seconds(number(&old.mtime).ok_or("the time is no number")?),
-            device: device(header).ok_or("the device is no number")?,
+            device: device(block).ok_or("the device is no number")?,
         })
     }
 }
 
-fn device(header: &Header) -> Option<Device> {
-    let (major, minor) = match (header.as_ustar(), header.as_gnu()) {
-        (Some(ustar), _) => (&ustar.dev_major, &ustar.dev_minor),
-        (None, Some(gnu)) => (&gnu.dev_major, &gnu.dev_minor),
-        (None, None) => return Some(Device::default()),
+/// The name, after the prefix where there is one.
+fn path(block: &Block) -> Vec<u8> {
+    let name = field_text(&block[NAME]);
+    let mut path = match Format::of(block) {
+        Format::V7 => return name,
+        Format::Ustar => field_text(&block[PREFIX]),
+        Format::Star => field_text(&block[STAR_PREFIX]),
+        // Go before 1.8 wrote a prefix all the same; Docker stored layers in that form.
+        Format::Gnu => {
+            let is_time =
+                |field: Range<usize>| block[field.start] == 0 || number(&block[field]).is_some();
+            let prefix = field_text(&block[PREFIX]);
+            if GNU_TIMES.into_iter().all(is_time) || !prefix.is_ascii() {
+                return name;
+            }
+            prefix
+        }
     };
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(&name);
+    path
+}
+
+fn device(block: &Block) -> Option<Device> {
+    if Format::of(block) == Format::V7 {
+        return Some(Device::default());
+    }
     Some(Device {
-        major: u32::try_from(number(major)?).ok()?,
-        minor: u32::try_from(number(minor)?).ok()?,
+        major: u32::try_from(number(&block[329..337])?).ok()?,
+        minor: u32::try_from(number(&block[337..345])?).ok()?,
     })
 }
 
 /// The sum of all bytes with the checksum itself taken as blanks. Some old writers summed signed
 /// bytes.
-fn check_sum(block: &[u8; BLOCK_BYTES], field: &[u8]) -> Result<(), &'static str> {
-    const FIELD: std::ops::Range<usize> = 148..156;
+fn check_sum(block: &Block, field: &[u8]) -> Result<(), &'static str> {
+    const FIELD: Range<usize> = 148..156;
     let (mut unsigned, mut signed) = (0_i64, 0_i64);
     for (index, byte) in block.iter().enumerate() {
         let byte = if FIELD.contains(&index) { b' ' } else { *byte };
@@ -88,6 +146,11 @@ fn octal(field: &[u8]) -> Option<i64> {
     };
     let digits = &field[start..];
     let end = digits.iter().position(is_blank).unwrap_or(digits.len());
+    // What follows a zero byte has no meaning.
+    let mut rest = digits[end..].iter().take_while(|byte| **byte != 0);
+    if !rest.all(is_blank) {
+        return None;
+    }
     digits[..end].iter().try_fold(0_i64, |value, digit| {
         if !(b'0'..=b'7').contains(digit) {
             return None;

@@ -1,10 +1,10 @@
 //! The records of a PAX header.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use kiln_sys::fs::FileTime;
-use kiln_sys::xattr::Xattr;
 
 use crate::pax::XATTR_PREFIX;
 
@@ -18,7 +18,7 @@ pub(super) struct PaxRecords {
     pub(super) uid: Option<u64>,
     pub(super) gid: Option<u64>,
     pub(super) mtime: Option<FileTime>,
-    pub(super) xattrs: Vec<Xattr>,
+    pub(super) xattrs: BTreeMap<OsString, Vec<u8>>,
     pub(super) sparse: SparseRecords,
 }
 
@@ -41,14 +41,13 @@ impl PaxRecords {
             records.take(key, value)?;
             content = rest;
         }
-        records.xattrs.sort_unstable();
         Ok(records)
     }
 
     fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
         if let Some(name) = key.strip_prefix(XATTR_PREFIX) {
-            self.xattrs
-                .push((OsString::from_vec(name.to_vec()), value.to_vec()));
+            let name = OsString::from_vec(name.to_vec());
+            self.xattrs.insert(name, value.to_vec());
             return Ok(());
         }
         if value.is_empty() {

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use super::fields::number;
 use super::pax::{PaxRecords, decimal};
-use super::{ArchiveError, Block, Kind, MAX_EXTENSION_BYTES, TarReader};
+use super::{ArchiveError, Block, Kind, TarReader};
 use crate::pax::BLOCK_BYTES;
 
 /// A part of a sparse file that is not a hole.
@@ -14,7 +14,7 @@ pub(crate) struct Segment {
     pub(crate) length: u64,
 }
 
-/// More parts than this are not read: the longest map that fits into a header extension.
+/// More parts than this are not read; their map takes 8 MiB.
 const MAX_SEGMENTS: usize = 256 * 1024;
 
 impl<R: Read> TarReader<R> {
@@ -33,7 +33,8 @@ impl<R: Read> TarReader<R> {
             let real_size = number(&gnu.realsize).and_then(|size| u64::try_from(size).ok());
             let head = gnu.sparse.iter().map(|part| (&part.offset, &part.numbytes));
             let mut map = Vec::new();
-            let mut is_extended = gnu.isextended[0] == 1 && put_parts(&mut map, head);
+            put_parts(&mut map, head);
+            let mut is_extended = gnu.isextended[0] != 0;
             while is_extended {
                 is_extended = self.read_old_map(&mut map)?;
             }
@@ -62,59 +63,57 @@ impl<R: Read> TarReader<R> {
         }
         // 21 pairs of 12-byte fields, then the mark for one more block.
         let fields = block[..21 * 24].chunks_exact(24);
-        let more = put_parts(map, fields.map(|pair| pair.split_at(12)));
+        put_parts(map, fields.map(|pair| pair.split_at(12)));
         if map.len() > 2 * MAX_SEGMENTS {
             return Err(bad(start));
         }
-        Ok(more && block[21 * 24] == 1)
+        Ok(block[21 * 24] != 0)
     }
 
-    /// Reads the map of the format 1.0: decimal lines at the beginning of the content, filled up
-    /// to a block.
+    /// Reads the map of the format 1.0: decimal lines at the beginning of the content, the first of
+    /// which is the number of segments, filled up to a block.
     fn read_map(&mut self, start: u64) -> Result<Vec<Option<u64>>, ArchiveError> {
-        let mut text = Vec::new();
-        let mut wanted = None;
-        loop {
-            let lines = text.split(|byte| *byte == b'\n').count() as u64 - 1;
-            if wanted.is_none() && lines > 0 {
-                let first = text.split(|byte| *byte == b'\n').next().and_then(decimal);
-                wanted = Some(
-                    first
-                        .and_then(|count| count.checked_mul(2))
-                        .ok_or(bad(start))?,
-                );
-            }
-            if wanted.is_some_and(|wanted| lines > wanted) {
-                break;
-            }
+        let mut map = Vec::new();
+        let mut line = Vec::new();
+        let mut left: Option<u64> = None;
+        while left != Some(0) {
             let mut block = [0; BLOCK_BYTES];
             self.read_exact(&mut block)
                 .map_err(|error| self.read_error(error))?;
-            text.extend_from_slice(&block);
-            if text.len() as u64 > MAX_EXTENSION_BYTES {
+            for byte in block {
+                if byte != b'\n' {
+                    line.push(byte);
+                    continue;
+                }
+                let number = decimal(&line);
+                line.clear();
+                left = Some(match left {
+                    None => number
+                        .and_then(|count| count.checked_mul(2))
+                        .ok_or(bad(start))?,
+                    // What fills the last block.
+                    Some(0) => 0,
+                    Some(left) => {
+                        map.push(number);
+                        left - 1
+                    }
+                });
+            }
+            if line.len() > BLOCK_BYTES || map.len() > 2 * MAX_SEGMENTS {
                 return Err(bad(start));
             }
         }
-        let lines = text.split(|byte| *byte == b'\n').skip(1);
-        let count = usize::try_from(wanted.unwrap_or(0)).map_err(|_| bad(start))?;
-        Ok(lines.take(count).map(decimal).collect())
+        Ok(map)
     }
 }
 
-/// Appends pairs up to the first empty one; whether there was none.
-fn put_parts<T: AsRef<[u8]>>(
-    map: &mut Vec<Option<u64>>,
-    parts: impl Iterator<Item = (T, T)>,
-) -> bool {
-    for (offset, length) in parts {
-        if offset.as_ref()[0] == 0 || length.as_ref()[0] == 0 {
-            return false;
-        }
+/// Appends pairs up to the first empty one.
+fn put_parts<T: AsRef<[u8]>>(map: &mut Vec<Option<u64>>, parts: impl Iterator<Item = (T, T)>) {
+    for (offset, length) in parts.take_while(|(offset, _)| offset.as_ref()[0] != 0) {
         for field in [offset, length] {
             map.push(number(field.as_ref()).and_then(|value| u64::try_from(value).ok()));
         }
     }
-    true
 }
 
 /// The map as segments that ascend, lie inside the file and together have `stored` bytes.
