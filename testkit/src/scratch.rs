@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::OnceLock;
@@ -20,6 +21,7 @@ pub struct Scratch {
 }
 
 const JANITOR: &str = r#"
+trap '' HUP INT TERM
 cat > /dev/null
 for file in "$1"/daemons/*; do
     [ -e "$file" ] || continue
@@ -51,6 +53,8 @@ impl Scratch {
                 .stdin(Stdio::piped())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null());
+            // In a group of its own: what interrupts the test must not reach it.
+            janitor.process_group(0);
             let janitor = janitor.spawn().expect("a shell");
             Self {
                 path,

@@ -1,2 +1,3 @@
 FROM scratch
+COPY a.txt /
 CMD ["/program", "an argument", "a \"quoted\" one", "$HOME"]

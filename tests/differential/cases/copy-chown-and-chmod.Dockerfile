@@ -1,2 +1,2 @@
 FROM scratch
-COPY --chown=5:6 --chmod=4711 script.sh /usr/bin/tool
+COPY --chown=5:6 --chmod=0710 script.sh /tool

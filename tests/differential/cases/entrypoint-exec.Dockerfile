@@ -1,3 +1,4 @@
 FROM scratch
+COPY a.txt /
 ENTRYPOINT ["/entry"]
 CMD ["default"]

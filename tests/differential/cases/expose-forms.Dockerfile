@@ -1,4 +1,5 @@
 FROM scratch
+COPY a.txt /
 ENV PORT=9000
 EXPOSE 80 443/tcp 53/udp 8000-8003/tcp $PORT 132/sctp
 EXPOSE 80/TCP

@@ -1,2 +1,3 @@
 FROM scratch
+COPY a.txt /
 HEALTHCHECK CMD ["/check", "--fast"]

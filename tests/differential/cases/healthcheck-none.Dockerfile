@@ -1,3 +1,4 @@
 FROM scratch
+COPY a.txt /
 HEALTHCHECK CMD /check
 HEALTHCHECK NONE

@@ -1,4 +1,5 @@
 FROM scratch
+COPY a.txt /
 LABEL one=1 two="2 2" "quoted key"="quoted value"
 LABEL legacy a legacy value
 LABEL multi="first \

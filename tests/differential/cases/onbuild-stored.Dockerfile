@@ -1,4 +1,5 @@
 FROM scratch
+COPY a.txt /
 ONBUILD COPY . /app
 ONBUILD RUN make
 ONBUILD ENV A=b

@@ -1,4 +1,5 @@
 FROM scratch
+COPY a.txt /
 VOLUME /one /two
 VOLUME ["/three", "/with space"]
 ENV V=/four

@@ -1,0 +1,2 @@
+FROM scratch
+COPY --chmod=6755 script.sh /tool
