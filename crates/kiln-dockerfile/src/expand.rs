@@ -28,8 +28,9 @@ use lexer::Lexer;
 pub const MAX_DEPTH: usize = 64;
 /// The longest pattern after `#`, `%` or `/`, in bytes.
 pub const MAX_PATTERN: usize = 4096;
-/// How much longer than the text that is expanded the result may be, in bytes.
-pub const MAX_GROWTH: usize = 1 << 20;
+/// How much longer than the text that is expanded the result may be, in bytes. Linux takes no
+/// longer variable or argument.
+pub const MAX_GROWTH: usize = 128 << 10;
 
 /// Where the values of variables come from.
 pub trait Vars {

@@ -8,6 +8,7 @@
 mod config;
 mod copies;
 mod dump;
+mod hostile;
 mod refused;
 mod stages;
 mod variables;
