@@ -1,7 +1,9 @@
 //! Outputs of a whole root file system: one tar archive, or a plain directory.
 
-use std::io::Write;
+use std::ffi::OsStr;
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 use kiln_base::{CancelToken, Cancelled, Timestamp};
 use kiln_sys::fs::{Dir, FileTime, FsError, NodeKind, copy_file_contents};
@@ -61,7 +63,7 @@ pub fn tar_tree(
 /// As with BuildKit all copies belong to whoever runs this, since owners inside of an image mean
 /// nothing outside. Extended attributes are kept where that is allowed. A directory becomes one
 /// with a directory that is there; anything else replaces what is there. No symbolic link in
-/// `dest` is followed.
+/// `dest` is followed. Device nodes are left out where making them is not allowed.
 pub fn export_tree(
     root: &Dir,
     dest: &Dir,
@@ -74,8 +76,7 @@ pub fn export_tree(
     for change in &changes.list {
         cancel.check()?;
         if let Change::Entry(entry) = change {
-            export_entry(root, dest, entry, options)
-                .map_err(|error| error.within(names::parent(&entry.path)))?;
+            export_entry(root, dest, entry, options)?;
             if entry.node == Node::Dir {
                 dirs.push(entry);
             }
@@ -97,31 +98,38 @@ fn export_entry(
     entry: &Entry,
     options: &ExportOptions,
 ) -> Result<(), FsError> {
-    let dir = dest.open_dir_beneath(names::parent(&entry.path))?;
+    let parent = names::parent(&entry.path);
+    let at = |error: FsError| error.within(parent);
+    let dir = dest.open_dir_beneath(parent)?;
     let name = entry.path.file_name().unwrap_or_default();
-    let there = dir.try_metadata(name)?;
+    let there = dir.try_metadata(name).map_err(at)?;
     let keeps = entry.node == Node::Dir && there.is_some_and(|there| there.is_dir());
     if !keeps {
-        dir.remove_tree(name)?;
+        dir.remove_tree(name).map_err(at)?;
     }
     match &entry.node {
         // It gets its mode and time at the end.
-        Node::Dir if keeps => dir.set_mode(name, 0o700)?,
-        Node::Dir => dir.mkdir(name, 0o700)?,
+        Node::Dir if keeps => dir.set_mode(name, 0o700).map_err(at)?,
+        Node::Dir => dir.mkdir(name, 0o700).map_err(at)?,
         Node::File(_) => {
             let source = root.open_file_beneath(&entry.path)?;
-            let copy = dir.create_file(name, 0o600)?;
+            let copy = dir.create_file(name, 0o600).map_err(at)?;
             copy_file_contents(&source, &copy)
-                .map_err(|error| FsError::new("copy", name, error))?;
+                .map_err(|error| FsError::new("copy", &entry.path, error))?;
         }
-        Node::Symlink(target) => dir.symlink(target, name)?,
-        Node::HardLink(first) => {
-            let first_dir = dest.open_dir_beneath(names::parent(first))?;
-            return first_dir.link_to(first.file_name().unwrap_or_default(), &dir, name);
+        Node::Symlink(target) => dir.symlink(target, name).map_err(at)?,
+        Node::HardLink(first) => return export_link(dest, first, &dir, name).map_err(at),
+        Node::Fifo => dir.mknod(name, NodeKind::Fifo, 0o600).map_err(at)?,
+        Node::CharDevice(device) => {
+            if !export_device(&dir, name, NodeKind::CharDevice(*device)).map_err(at)? {
+                return Ok(());
+            }
         }
-        Node::Fifo => dir.mknod(name, NodeKind::Fifo, 0o600)?,
-        Node::CharDevice(device) => dir.mknod(name, NodeKind::CharDevice(*device), 0o600)?,
-        Node::BlockDevice(device) => dir.mknod(name, NodeKind::BlockDevice(*device), 0o600)?,
+        Node::BlockDevice(device) => {
+            if !export_device(&dir, name, NodeKind::BlockDevice(*device)).map_err(at)? {
+                return Ok(());
+            }
+        }
     }
     for (key, value) in &entry.xattrs {
         // Where it is not allowed or the file system has none, the copy goes without.
@@ -130,9 +138,28 @@ fn export_entry(
     match &entry.node {
         Node::Dir => return Ok(()),
         Node::Symlink(_) => {}
-        _ => dir.set_mode(name, entry.mode)?,
+        _ => dir.set_mode(name, entry.mode).map_err(at)?,
     }
-    dir.set_times(name, clamped(entry, options))
+    dir.set_times(name, clamped(entry, options)).map_err(at)
+}
+
+/// Makes a device node, where that is allowed; whether it was.
+fn export_device(dir: &Dir, name: &OsStr, kind: NodeKind) -> Result<bool, FsError> {
+    match dir.mknod(name, kind, 0o600) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives a copy its further name. A device node that was left out has none.
+fn export_link(dest: &Dir, first: &Path, dir: &Dir, name: &OsStr) -> Result<(), FsError> {
+    let first_dir = dest.open_dir_beneath(names::parent(first))?;
+    let first_name = first.file_name().unwrap_or_default();
+    match first_dir.link_to(first_name, dir, name) {
+        Err(error) if error.is_not_found() => Ok(()),
+        result => result,
+    }
 }
 
 fn clamped(entry: &Entry, options: &ExportOptions) -> FileTime {
