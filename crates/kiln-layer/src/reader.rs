@@ -7,6 +7,8 @@
 mod fields;
 mod pax;
 mod sparse;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsString;
 use std::io::{self, Read};

@@ -61,6 +61,8 @@ pub struct UnpackReport {
     pub implied_dirs: Vec<PathBuf>,
     /// Hard links to files that this layer does not have, in the order of the archive.
     pub foreign_links: Vec<ForeignLink>,
+    /// Whiteouts. Where the layers below have nothing to hide overlayfs would list them.
+    pub whiteouts: Vec<PathBuf>,
 }
 
 /// A hard link to a file of a layer below.
@@ -179,6 +181,7 @@ pub fn unpack(
             diff_id: tar.digester.finish(),
             implied_dirs: unresolved.implied_dirs,
             foreign_links: unresolved.foreign_links,
+            whiteouts: unresolved.whiteouts,
         })
     })?;
     if let Some(expected) = &options.diff_id {

@@ -30,12 +30,14 @@ pub(super) struct Extractor<'a> {
     dir_times: BTreeMap<PathBuf, FileTime>,
     implied: BTreeSet<PathBuf>,
     foreign: Vec<ForeignLink>,
+    whiteouts: BTreeSet<PathBuf>,
 }
 
 /// What [`Extractor::finish`] leaves to the layers below.
 pub(super) struct Unresolved {
     pub(super) implied_dirs: Vec<PathBuf>,
     pub(super) foreign_links: Vec<ForeignLink>,
+    pub(super) whiteouts: Vec<PathBuf>,
 }
 
 impl<'a> Extractor<'a> {
@@ -49,6 +51,7 @@ impl<'a> Extractor<'a> {
             dir_times: BTreeMap::from([(root.clone(), FileTime::EPOCH)]),
             implied: BTreeSet::from([root]),
             foreign: Vec::new(),
+            whiteouts: BTreeSet::new(),
         }
     }
 
@@ -74,7 +77,11 @@ impl<'a> Extractor<'a> {
         let name = path.file_name().unwrap_or_default();
         let at = |error: FsError| error.within(names::parent(path));
         match dir.try_metadata(name).map_err(at)? {
-            None => Ok(dir.whiteout(name).map_err(at)?),
+            None => {
+                dir.whiteout(name).map_err(at)?;
+                self.whiteouts.insert(path.to_path_buf());
+                Ok(())
+            }
             // It hides what the layers below have, not what this one has.
             Some(there) if there.is_dir() => self.make_opaque(&dir, name, path),
             Some(_) => Ok(()),
@@ -195,6 +202,7 @@ impl<'a> Extractor<'a> {
         };
         if !there.is_dir() {
             place.dir.unlink(place.name).map_err(at)?;
+            self.whiteouts.remove(place.path);
             return Ok(there.is_whiteout());
         }
         place.dir.remove_tree(place.name).map_err(at)?;
@@ -202,6 +210,11 @@ impl<'a> Extractor<'a> {
         // Paths are ordered by component, so what was in it follows it.
         let inside = |path: &&PathBuf| path.starts_with(place.path);
         let from = place.path.to_path_buf();
+        let hiding = self.whiteouts.range(from.clone()..);
+        let gone: Vec<PathBuf> = hiding.take_while(inside).cloned().collect();
+        for path in &gone {
+            self.whiteouts.remove(path);
+        }
         let known = self.dir_times.range(from..).map(|(path, _)| path);
         let gone: Vec<PathBuf> = known.take_while(inside).cloned().collect();
         for path in &gone {
@@ -251,11 +264,12 @@ impl<'a> Extractor<'a> {
                     });
                 }
                 _ => {
+                    let path = at.join(name);
                     if there.is_some() {
                         dir.unlink(name).map_err(within)?;
+                        self.whiteouts.remove(&path);
                     }
                     make_implied(&dir, name).map_err(within)?;
-                    let path = at.join(name);
                     if there.is_some() {
                         self.make_opaque(&dir, name, &path)?;
                     }
@@ -298,6 +312,7 @@ impl<'a> Extractor<'a> {
         Ok(Unresolved {
             implied_dirs: self.implied.into_iter().collect(),
             foreign_links,
+            whiteouts: self.whiteouts.into_iter().collect(),
         })
     }
 }

@@ -17,7 +17,8 @@ use crate::overlay::{OverlayXattrs, belongs_into_layer};
 const MAX_LINKS: usize = 40;
 
 /// Completes an unpacked layer from the layers below it (top first): implied directories get the
-/// attributes that the layers below give them, foreign hard links become copies.
+/// attributes that the layers below give them, foreign hard links become copies, and whiteouts that
+/// hide nothing go.
 ///
 /// An implied directory that is a symbolic link below (`lib` in an image with a merged `/usr`) is
 /// moved to where the link leads, as if the archive had been unpacked over the layers below.
@@ -57,6 +58,9 @@ pub fn resolve_against(
             target: moves.apply(&link.target),
         };
         copy_up(into, lowers, &link, &mut copied)?;
+    }
+    for path in &report.whiteouts {
+        drop_idle_whiteout(into, lowers, &moves.apply(path))?;
     }
     // The deepest first, and times after all that changes them.
     settled.sort_unstable();
@@ -210,6 +214,20 @@ fn merge(from: &Dir, to: &Dir) -> Result<(), FsError> {
     Ok(())
 }
 
+/// Removes a whiteout that hides nothing.
+fn drop_idle_whiteout(into: &Dir, lowers: Lowers<'_>, path: &Path) -> Result<(), UnpackError> {
+    if with_found(lowers, path, |_, found| Ok(found.is_some()))? {
+        return Ok(());
+    }
+    let dir = into.open_dir_beneath(names::parent(path))?;
+    let at = |error: FsError| error.within(names::parent(path));
+    let before = dir.metadata(Dir::ITSELF).map_err(at)?;
+    dir.unlink(path.file_name().unwrap_or_default())
+        .and_then(|()| dir.set_times(Dir::ITSELF, before.mtime))
+        .map_err(at)?;
+    Ok(())
+}
+
 /// Gives the layer's directory the attributes of the one below.
 fn take_attributes(into: &Dir, lowers: Lowers<'_>, path: &Path) -> Result<(), UnpackError> {
     let dir = into.open_dir_beneath(path)?;
@@ -262,6 +280,14 @@ fn copy_up(
         let first_dir = into.open_dir_beneath(names::parent(first))?;
         let first_name = first.file_name().unwrap_or_default();
         return Ok(first_dir.link_to(first_name, &dir, name).map_err(at)?);
+    }
+    // What it names may itself have been such a link.
+    if let Ok(target_dir) = into.open_dir_beneath(names::parent(&link.target)) {
+        let target = link.target.file_name().unwrap_or_default();
+        let there = target_dir.try_metadata(target).map_err(at)?;
+        if there.is_some_and(|there| !there.is_dir() && !there.is_whiteout()) {
+            return Ok(target_dir.link_to(target, &dir, name).map_err(at)?);
+        }
     }
     let made = with_found(lowers, &link.target, |target, found| match found {
         Some(found) if !found.metadata.is_dir() => {
