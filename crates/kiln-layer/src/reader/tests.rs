@@ -286,20 +286,20 @@ fn sparse_files_of_all_formats() {
     check(
         |archive| {
             push(archive, b'S', GNU, b"ab", |block| {
-                put(386, b"00000000002\000000000001\0")(block);
-                put(410, b"00000000005\000000000001\0")(block);
+                put(386, b"00000000002\x000000000001\0")(block);
+                put(410, b"00000000005\x000000000001\0")(block);
                 put(483, b"00000000010\0")(block);
             });
             let mut extended = Vec::new();
             push(&mut extended, b'S', GNU, b"ab", |block| {
-                put(386, b"00000000002\000000000001\0")(block);
+                put(386, b"00000000002\x000000000001\0")(block);
                 put(482, b"\x01")(block);
                 put(483, b"00000000010\0")(block);
             });
             let content = extended.split_off(512);
             archive.extend_from_slice(&extended);
             let mut block = [0; 512];
-            put(0, b"00000000005\000000000001\0")(&mut block);
+            put(0, b"00000000005\x000000000001\0")(&mut block);
             archive.extend_from_slice(&block);
             archive.extend_from_slice(&content);
             pax(
@@ -491,7 +491,7 @@ fn sample() -> Vec<u8> {
     push(&mut archive, b'0', USTAR, b"hello", as_is);
     push(&mut archive, b'L', GNU, b"long", as_is);
     push(&mut archive, b'S', GNU, b"ab", |block| {
-        put(386, b"00000000002\000000000002\0")(block);
+        put(386, b"00000000002\x000000000002\0")(block);
         put(483, b"00000000010\0")(block);
     });
     pax(
