@@ -271,14 +271,6 @@ fn step(error: &StepError) -> Verdict {
     match error {
         StepError::Exec(ExecError::Cancelled) | StepError::Cancelled(_) => STOPPED,
         StepError::Exec(error) => exec(error),
-        StepError::Process { .. }
-        | StepError::User(_)
-        | StepError::Digest(_)
-        | StepError::Copy(_)
-        | StepError::Exclude(_)
-        | StepError::Mode(_)
-        | StepError::Archive { .. }
-        | StepError::ReadBundle { .. } => BUILT,
         StepError::Select(SelectError::NotFound {
             did_you_mean: Some(name),
             ..
@@ -286,7 +278,15 @@ fn step(error: &StepError) -> Verdict {
         StepError::Select(SelectError::Excluded { .. }) => {
             BUILT.hint("add a line that begins with `!` to the ignore file to bring it back")
         }
-        StepError::Select(_) => BUILT,
+        StepError::Process { .. }
+        | StepError::User(_)
+        | StepError::Select(_)
+        | StepError::Digest(_)
+        | StepError::Copy(_)
+        | StepError::Exclude(_)
+        | StepError::Mode(_)
+        | StepError::Archive { .. }
+        | StepError::ReadBundle { .. } => BUILT,
         StepError::UnknownBase(_) => BUG,
         StepError::NoContext => {
             BUILT.hint("give a directory as the context, and the Dockerfile with `-f -`")
@@ -470,4 +470,87 @@ fn bootstrap(error: &BootstrapError) -> Verdict {
         _ => MACHINE,
     };
     verdict.maybe(error.hint())
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_base::Cancelled;
+    use kiln_exec::ExitStatus;
+    use kiln_registry::Attempt;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(error: impl Into<CliError>, code: u8, hint: &str) {
+        let error = error.into();
+        assert_eq!(error.exit.code(), code);
+        assert_eq!(
+            error.hints.concat().contains(hint),
+            !hint.is_empty() || error.hints.is_empty()
+        );
+    }
+
+    fn step(source: StepError) -> BuildError {
+        BuildError::Step {
+            step: "[1/1] RUN x".to_owned(),
+            at: None,
+            source,
+        }
+    }
+
+    fn from_registry(failure: Failure) -> BaseError {
+        let attempt = Box::new(Attempt {
+            action: "fetch manifest `1`".to_owned(),
+            host: "r.example".to_owned(),
+            repository: "a".to_owned(),
+        });
+        TransferError::Registry(RegistryError { attempt, failure }).into()
+    }
+
+    #[test]
+    fn a_failed_step_is_a_failed_build() {
+        let command = vec!["make".to_owned()];
+        let status = ExitStatus::Code(2);
+        check(step(StepError::Process { command, status }), 2, "");
+        check(step(StepError::NoContext), 2, "-f -");
+    }
+
+    #[test]
+    fn registries_and_credentials_have_their_own_codes() {
+        let detail = String::new;
+        check(from_registry(Failure::NotFound { detail: detail() }), 3, "");
+        let denied = |anonymous| Failure::Denied {
+            anonymous,
+            detail: detail(),
+        };
+        check(from_registry(denied(true)), 4, "docker login r.example");
+        check(from_registry(denied(false)), 4, "docker login r.example");
+    }
+
+    #[test]
+    fn a_full_disk_is_that_wherever_it_is_noticed() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let fs = || FsError::new("write", "/x", full());
+        check(fs(), 6, "kiln prune");
+        check(step(StepError::Fs(fs())), 6, "kiln prune");
+        let store = StoreError::Io {
+            action: "write",
+            path: "/s".into(),
+            cause: full(),
+        };
+        check(store, 6, "kiln prune");
+    }
+
+    #[test]
+    fn stopping_is_not_failing() {
+        check(BuildError::Cancelled(Cancelled), 8, "");
+        check(step(StepError::Exec(ExecError::Cancelled)), 8, "");
+        check(from_registry(Failure::Cancelled(Cancelled)), 8, "");
+    }
+
+    #[test]
+    fn what_the_user_asked_for_is_a_usage_error() {
+        check(OutputError::NoSuchImage("x".to_owned()), 5, "kiln images");
+        check(BuildArgsError::PushNeedsName, 5, "-t");
+    }
 }

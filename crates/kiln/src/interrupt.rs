@@ -4,6 +4,7 @@
 //! store forgets what was never committed.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use kiln_base::CancelToken;
 use kiln_engine::Control;
@@ -16,14 +17,21 @@ pub(crate) fn watch(
     cancel: CancelToken,
     note: impl Fn(&str) + Send + 'static,
 ) -> io::Result<Watch> {
-    signal::watch(&STOP, move |_signal| {
-        if cancel.is_cancelled() {
-            end_now();
+    let mut first: Option<Instant> = None;
+    signal::watch(&STOP, move |_signal| match first {
+        None => {
+            first = Some(Instant::now());
+            note("cancelling… (once more to stop at once)");
+            cancel.cancel();
         }
-        note("cancelling… (once more to stop at once)");
-        cancel.cancel();
+        Some(first) if first.elapsed() < ECHO => {}
+        Some(_) => end_now(),
     })
 }
+
+/// `timeout` and service managers signal a process and then its whole group: what follows this soon
+/// is the same request.
+const ECHO: Duration = Duration::from_millis(300);
 
 /// How often the user has to ask before a container that does not listen is killed, as with
 /// Docker.

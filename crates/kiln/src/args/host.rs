@@ -43,7 +43,7 @@ pub(crate) struct BootstrapArgs {
     #[arg(long = "include", value_name = "PACKAGE", value_delimiter = ',')]
     pub(crate) include: Vec<String>,
 
-    /// Print nothing but the image's ID
+    /// Print nothing but the image's digest
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }
