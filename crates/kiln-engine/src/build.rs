@@ -199,6 +199,7 @@ impl Engine {
                 vec![false; graph.steps().len()]
             },
             selected: Mutex::default(),
+            scans: Mutex::default(),
             ran: Mutex::default(),
         };
         let inputs = graph

@@ -48,6 +48,8 @@ pub(crate) struct BuildDriver<'a> {
     pub(crate) exported: Vec<bool>,
     /// What a slow key found out about a copy's sources, for the copy itself.
     pub(crate) selected: Mutex<HashMap<usize, Arc<Selected>>>,
+    /// What was found in the context, by [`scan_key`]: several copies often take the same files.
+    pub(crate) scans: Mutex<HashMap<Vec<u8>, Arc<Selected>>>,
     /// What the keys of steps that ran were made from, for the next build's `--explain`.
     pub(crate) ran: Mutex<Vec<(SlotId, Vec<KeyPart>)>>,
 }
@@ -227,13 +229,24 @@ impl BuildDriver<'_> {
         source: Option<&Product>,
         cancel: &CancelToken,
     ) -> Result<Arc<Selected>, StepError> {
+        let known = || self.scans.lock().unwrap_or_else(PoisonError::into_inner);
+        let scan = scan_key(op);
+        if op.from == CopyFrom::Context
+            && let Some(selected) = known().get(&scan)
+        {
+            return Ok(Arc::clone(selected));
+        }
         let from = match (op.from, source) {
             (CopyFrom::Nothing, _) => From::Nothing,
             (CopyFrom::Context, _) => From::Context(self.context.ok_or(StepError::NoContext)?),
             (CopyFrom::Root, Some(Product::Root(chain))) => From::Root(chain),
             (CopyFrom::Root, Some(Product::Context) | None) => return Err(StepError::NoContext),
         };
-        copy::select(self.engine, op, &from, cancel).map(Arc::new)
+        let selected = Arc::new(copy::select(self.engine, op, &from, cancel)?);
+        if op.from == CopyFrom::Context {
+            known().insert(scan, Arc::clone(&selected));
+        }
+        Ok(selected)
     }
 
     /// What a slow key found out about a copy's sources.
@@ -377,6 +390,17 @@ fn content_key(step: &Step, below: CacheKey, content: &[u8; 32]) -> CacheKey {
         .parts(&parts)
         .field("content", content);
     CacheKey(hasher.finish())
+}
+
+/// What decides which files of the context a copy takes, and as what they are digested.
+fn scan_key(op: &CopyOp) -> Vec<u8> {
+    let mut hasher = KeyHasher::new("scan");
+    for part in Op::Copy(op.clone()).parts() {
+        if !["destination", "unpack", "--link"].contains(&part.label.as_str()) {
+            hasher.field(&part.label, &part.value);
+        }
+    }
+    hasher.finish().to_vec()
 }
 
 /// The parts of a copy that say what is written: sources, patterns and heredocs are in the digest
