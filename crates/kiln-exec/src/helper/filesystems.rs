@@ -91,7 +91,8 @@ impl Step {
             size: None,
             mode: 0o700,
         };
-        let files = mount_filesystem(tmpfs, SAFE)?;
+        // A script is one of the files; those that are none are bound without the right to run.
+        let files = mount_filesystem(tmpfs, NOSUID.union(NODEV))?;
         attach_on_root(files.as_fd())?;
         Ok(Some(files))
     }
@@ -196,7 +197,9 @@ impl Step {
                 let files = files.ok_or(Errno::INVAL)?;
                 let file = write_file(files, &index.to_string(), content, *mode)?;
                 let detached = bind_fd(file.as_fd(), Recursion::This)?;
-                set_attributes(detached.as_fd(), SAFE.union(RDONLY), Recursion::This)?;
+                let runs = *mode & 0o111 != 0;
+                let attributes = if runs { NOSUID.union(NODEV) } else { SAFE };
+                set_attributes(detached.as_fd(), attributes.union(RDONLY), Recursion::This)?;
                 (detached, false)
             }
         };
