@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -149,6 +150,9 @@ impl Program {
     #[track_caller]
     pub fn start(mut self, log: &Path) -> Child {
         let file = std::fs::File::create(log).expect("the folder is ours");
+        // Servers open their standard error by name, and may be another user than this one.
+        let everyone = std::fs::Permissions::from_mode(0o666);
+        file.set_permissions(everyone).expect("the file is ours");
         let copy = file.try_clone().expect("a file can be duplicated");
         self.command.stdin(Stdio::null()).stdout(file).stderr(copy);
         let program = self.command.get_program().to_owned();
