@@ -126,6 +126,15 @@ fn check_promise(store: &Store, promise: &str) {
     }
 }
 
+/// Says that it is over, also to threads that would otherwise keep a failed test waiting.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Nothing is there but what belongs there.
 fn check_tidy(root: &Path) {
     let store = open(root);
@@ -257,6 +266,7 @@ fn eight_processes_and_a_prune_share_a_store() {
         .collect();
     let is_done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _over = SetOnDrop(&is_done);
         scope.spawn(|| {
             let policy = PrunePolicy {
                 images: PruneImages::Unnamed,
@@ -276,11 +286,9 @@ fn eight_processes_and_a_prune_share_a_store() {
                 .read_to_string(&mut errors)
                 .unwrap();
             if !ended.success() {
-                is_done.store(true, Ordering::Relaxed);
                 panic!("{errors}");
             }
         }
-        is_done.store(true, Ordering::Relaxed);
     });
     check_tidy(dir.path());
     let store = open(dir.path());
@@ -298,6 +306,7 @@ fn a_prune_of_everything_spares_what_is_in_use() {
     let dir = tempfile::tempdir().unwrap();
     let is_done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _over = SetOnDrop(&is_done);
         scope.spawn(|| {
             while !is_done.load(Ordering::Relaxed) {
                 open(dir.path()).prune(&EVERYTHING).unwrap();
@@ -319,7 +328,6 @@ fn a_prune_of_everything_spares_what_is_in_use() {
             let again = store.snapshot(&record.snapshot.unwrap()).unwrap().unwrap();
             assert!(again.path.join("file").exists());
         }
-        is_done.store(true, Ordering::Relaxed);
     });
     check_tidy(dir.path());
 }
