@@ -279,8 +279,8 @@ mod tests {
     #[test]
     fn paths_count_from_the_working_directory() {
         let request = request("kiln build -f sub/D ctx", &[], "").unwrap();
-        assert_eq!(request.context, Context::Directory("/work/ctx".into()));
-        assert_eq!(request.dockerfile, Dockerfile::Path("/work/sub/D".into()));
+        assert_eq!(request.context, Context::Directory("/here/ctx".into()));
+        assert_eq!(request.dockerfile, Dockerfile::Path("/here/sub/D".into()));
         assert!(request.outputs.is_empty());
     }
 

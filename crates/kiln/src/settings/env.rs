@@ -135,13 +135,13 @@ impl Environment {
 pub(crate) mod tests {
     use super::*;
 
-    /// An ordinary user in `/work` with two processors.
+    /// An ordinary user in `/here` with two processors.
     pub(crate) fn user(variables: &[(&str, &str)]) -> Environment {
         Environment::new(
             variables
                 .iter()
                 .map(|(name, value)| (name.into(), value.into())),
-            "/work".into(),
+            "/here".into(),
             false,
             NonZeroUsize::new(2).unwrap(),
         )

@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(
             files,
             [
-                "/work/auth.json",
+                "/here/auth.json",
                 "/me/.docker/config.json",
                 "/run/user/1/containers/auth.json",
                 "/me/.config/containers/auth.json",

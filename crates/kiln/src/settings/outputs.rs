@@ -415,8 +415,8 @@ mod tests {
         check(
             &["type=oci,dest=a.tar", "out"],
             expect![[r#"
-            Archive { kind: Oci, names: [], dest: File("/work/a.tar") }
-            Local("/work/out")
+            Archive { kind: Oci, names: [], dest: File("/here/a.tar") }
+            Local("/here/out")
             Packing { format: Oci, compression: Gzip(GzipLevel(4)), file_times: Clamp }
         "#]],
         );
@@ -437,7 +437,7 @@ mod tests {
         check(
             &["type=oci,tar=false,dest=d,compression=zstd,compression-level=9"],
             expect![[r#"
-            Layout { names: [], dest: "/work/d" }
+            Layout { names: [], dest: "/here/d" }
             Packing { format: Oci, compression: Zstd(ZstdLevel(9)), file_times: Clamp }
         "#]],
         );

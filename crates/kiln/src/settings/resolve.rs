@@ -267,7 +267,7 @@ mod tests {
         };
         assert_eq!(trust("true"), TrustChoice::Host);
         assert_eq!(trust("false"), TrustChoice::None);
-        assert_eq!(trust("ca.pem"), TrustChoice::File("/work/ca.pem".into()));
+        assert_eq!(trust("ca.pem"), TrustChoice::File("/here/ca.pem".into()));
     }
 
     #[test]
@@ -275,7 +275,7 @@ mod tests {
         assert!(matches!(resolve(&[], &[]), Err(SettingsError::NoRoot)));
         assert_eq!(
             resolve(&[], &[(Key::Root, "r")]).unwrap().root,
-            Path::new("/work/r")
+            Path::new("/here/r")
         );
     }
 }
