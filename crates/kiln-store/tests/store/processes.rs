@@ -285,9 +285,7 @@ fn eight_processes_and_a_prune_share_a_store() {
                 .unwrap()
                 .read_to_string(&mut errors)
                 .unwrap();
-            if !ended.success() {
-                panic!("{errors}");
-            }
+            assert!(ended.success(), "{errors}");
         }
     });
     check_tidy(dir.path());
