@@ -17,20 +17,35 @@ use crate::reader::{Kind, TarEntry, TarReader};
 
 /// Permission bits of directories that no entry tells about.
 const IMPLIED_MODE: u32 = 0o755;
+const IMPLIED_DIR: Note = Note::Dir {
+    mtime: FileTime::EPOCH,
+    is_implied: true,
+};
 
-/// A layer's directory while it is being filled. All state that an order of entries could depend
-/// on is in the directory itself: a whiteout is a node that a later entry replaces.
+/// A layer's directory while it is being filled.
+///
+/// What the layer takes away from the layers below is written when all entries are there, since
+/// the place of whiteouts in the archive has no meaning.
 pub(super) struct Extractor<'a> {
     into: &'a Dir,
     xattrs: OverlayXattrs,
     copier: Copier<'a>,
     /// The directory that the last entry was in.
     parent: Option<(PathBuf, Rc<Dir>)>,
-    /// Times of directories, to be set when nothing is added to them any more.
-    dir_times: BTreeMap<PathBuf, FileTime>,
-    implied: BTreeSet<PathBuf>,
-    foreign: Vec<ForeignLink>,
+    /// What has to be remembered of names until the end.
+    notes: BTreeMap<PathBuf, Note>,
+    /// How many hard links were put off.
+    pending_links: usize,
     whiteouts: BTreeSet<PathBuf>,
+    opaque: BTreeSet<PathBuf>,
+}
+
+/// What is still to be done about a name.
+enum Note {
+    /// A directory gets its time when nothing is added to it any more.
+    Dir { mtime: FileTime, is_implied: bool },
+    /// A hard link whose target was not there when its entry came; `order` counts them.
+    Link { target: PathBuf, order: usize },
 }
 
 /// What [`Extractor::finish`] leaves to the layers below.
@@ -42,16 +57,15 @@ pub(super) struct Unresolved {
 
 impl<'a> Extractor<'a> {
     pub(super) fn new(into: &'a Dir, xattrs: OverlayXattrs, cancel: &'a CancelToken) -> Self {
-        let root = PathBuf::new();
         Self {
             into,
             xattrs,
             copier: Copier::new(cancel),
             parent: None,
-            dir_times: BTreeMap::from([(root.clone(), FileTime::EPOCH)]),
-            implied: BTreeSet::from([root]),
-            foreign: Vec::new(),
+            notes: BTreeMap::from([(PathBuf::new(), IMPLIED_DIR)]),
+            pending_links: 0,
             whiteouts: BTreeSet::new(),
+            opaque: BTreeSet::new(),
         }
     }
 
@@ -64,27 +78,14 @@ impl<'a> Extractor<'a> {
         match names::layer_name(&entry.path)? {
             LayerName::Ignored => Ok(()),
             LayerName::Opaque(path) => {
-                let dir = self.dir(&path, &path)?;
-                self.make_opaque(&dir, OsStr::new(Dir::ITSELF), &path)
-            }
-            LayerName::Whiteout(path) => self.put_whiteout(&path),
-            LayerName::Real(path) => self.put_real(&path, entry, archive),
-        }
-    }
-
-    fn put_whiteout(&mut self, path: &Path) -> Result<(), UnpackError> {
-        let dir = self.dir(names::parent(path), path)?;
-        let name = path.file_name().unwrap_or_default();
-        let at = |error: FsError| error.within(names::parent(path));
-        match dir.try_metadata(name).map_err(at)? {
-            None => {
-                dir.whiteout(name).map_err(at)?;
-                self.whiteouts.insert(path.to_path_buf());
+                self.opaque.insert(path);
                 Ok(())
             }
-            // It hides what the layers below have, not what this one has.
-            Some(there) if there.is_dir() => self.make_opaque(&dir, name, path),
-            Some(_) => Ok(()),
+            LayerName::Whiteout(path) => {
+                self.whiteouts.insert(path);
+                Ok(())
+            }
+            LayerName::Real(path) => self.put_real(&path, entry, archive),
         }
     }
 
@@ -132,8 +133,7 @@ impl<'a> Extractor<'a> {
             path,
         };
         root.finish_dir(attributes)?;
-        self.implied.remove(path);
-        self.dir_times.insert(path.to_path_buf(), attributes.mtime);
+        self.note_dir(path, attributes.mtime);
         Ok(())
     }
 
@@ -145,17 +145,20 @@ impl<'a> Extractor<'a> {
         let at = |error: FsError| error.within(names::parent(place.path));
         let there = place.dir.try_metadata(place.name).map_err(at)?;
         if !there.is_some_and(|there| there.is_dir()) {
-            let hides = self.free(place)?;
+            self.free(place)?;
             place.dir.mkdir(place.name, 0o700).map_err(at)?;
-            if hides {
-                self.make_opaque(place.dir, place.name, place.path)?;
-            }
         }
         place.finish_dir(attributes)?;
-        self.implied.remove(place.path);
-        self.dir_times
-            .insert(place.path.to_path_buf(), attributes.mtime);
+        self.note_dir(place.path, attributes.mtime);
         Ok(())
+    }
+
+    fn note_dir(&mut self, path: &Path, mtime: FileTime) {
+        let note = Note::Dir {
+            mtime,
+            is_implied: false,
+        };
+        self.notes.insert(path.to_path_buf(), note);
     }
 
     fn put_link(&mut self, place: &Place<'_>, target: &OsStr) -> Result<(), UnpackError> {
@@ -168,7 +171,12 @@ impl<'a> Extractor<'a> {
         }
         self.free(place)?;
         if !self.link(place, &link)? {
-            self.foreign.push(link);
+            let note = Note::Link {
+                target: link.target,
+                order: self.pending_links,
+            };
+            self.notes.insert(link.path, note);
+            self.pending_links += 1;
         }
         Ok(())
     }
@@ -185,7 +193,7 @@ impl<'a> Extractor<'a> {
         let at = |error: FsError| error.within(parent);
         match dir.try_metadata(name).map_err(at)? {
             None => Ok(false),
-            Some(there) if there.is_dir() || there.is_whiteout() => Err(link.missing()),
+            Some(there) if there.is_dir() => Err(link.missing()),
             Some(_) => {
                 dir.link_to(name, place.dir, place.name)
                     .map_err(|error| error.within(names::parent(place.path)))?;
@@ -194,42 +202,27 @@ impl<'a> Extractor<'a> {
         }
     }
 
-    /// Removes what an earlier entry put at the place. Returns whether that was a whiteout.
-    fn free(&mut self, place: &Place<'_>) -> Result<bool, UnpackError> {
+    /// Removes what an earlier entry put at the place.
+    fn free(&mut self, place: &Place<'_>) -> Result<(), UnpackError> {
         let at = |error: FsError| error.within(names::parent(place.path));
-        let Some(there) = place.dir.try_metadata(place.name).map_err(at)? else {
-            return Ok(false);
-        };
-        if !there.is_dir() {
-            place.dir.unlink(place.name).map_err(at)?;
-            self.whiteouts.remove(place.path);
-            return Ok(there.is_whiteout());
+        let there = place.dir.try_metadata(place.name).map_err(at)?;
+        self.notes.remove(place.path);
+        match there {
+            None => {}
+            Some(there) if !there.is_dir() => place.dir.unlink(place.name).map_err(at)?,
+            Some(_) => {
+                place.dir.remove_tree(place.name).map_err(at)?;
+                self.parent = None;
+                // Paths are ordered by component, so what was in it follows it.
+                let inside = |path: &&PathBuf| path.starts_with(place.path);
+                let below = self.notes.range(place.path.to_path_buf()..);
+                let gone = below.map(|(path, _)| path).take_while(inside);
+                for path in gone.cloned().collect::<Vec<_>>() {
+                    self.notes.remove(&path);
+                }
+            }
         }
-        place.dir.remove_tree(place.name).map_err(at)?;
-        self.parent = None;
-        // Paths are ordered by component, so what was in it follows it.
-        let inside = |path: &&PathBuf| path.starts_with(place.path);
-        let from = place.path.to_path_buf();
-        let hiding = self.whiteouts.range(from.clone()..);
-        let gone: Vec<PathBuf> = hiding.take_while(inside).cloned().collect();
-        for path in &gone {
-            self.whiteouts.remove(path);
-        }
-        let known = self.dir_times.range(from..).map(|(path, _)| path);
-        let gone: Vec<PathBuf> = known.take_while(inside).cloned().collect();
-        for path in &gone {
-            self.dir_times.remove(path);
-            self.implied.remove(path);
-        }
-        self.foreign
-            .retain(|link| !link.path.starts_with(place.path));
-        Ok(false)
-    }
-
-    fn make_opaque(&self, dir: &Dir, name: &OsStr, path: &Path) -> Result<(), UnpackError> {
-        Ok(dir
-            .set_xattr(name, self.xattrs.opaque(), OPAQUE)
-            .map_err(|error| error.within(names::parent(path)))?)
+        Ok(())
     }
 
     /// Opens the directory at `path`, making what is missing. `entry` is what it is needed for.
@@ -257,24 +250,15 @@ impl<'a> Extractor<'a> {
             let there = dir.try_metadata(name).map_err(within)?;
             match there {
                 Some(there) if there.is_dir() => {}
-                Some(there) if !there.is_whiteout() => {
+                Some(_) => {
                     return Err(UnpackError::ParentNotDir {
                         path: entry.to_path_buf(),
                         parent: at.join(name),
                     });
                 }
-                _ => {
-                    let path = at.join(name);
-                    if there.is_some() {
-                        dir.unlink(name).map_err(within)?;
-                        self.whiteouts.remove(&path);
-                    }
+                None => {
                     make_implied(&dir, name).map_err(within)?;
-                    if there.is_some() {
-                        self.make_opaque(&dir, name, &path)?;
-                    }
-                    self.dir_times.insert(path.clone(), FileTime::EPOCH);
-                    self.implied.insert(path);
+                    self.notes.insert(at.join(name), IMPLIED_DIR);
                 }
             }
             dir = dir.open_dir(name).map_err(within)?;
@@ -283,37 +267,99 @@ impl<'a> Extractor<'a> {
         Ok(dir)
     }
 
-    /// Makes links whose target came after them, and sets the times of directories.
+    /// Does what had to wait for the last entry.
     pub(super) fn finish(mut self) -> Result<Unresolved, UnpackError> {
-        let mut foreign_links = Vec::new();
-        for link in std::mem::take(&mut self.foreign) {
+        let foreign_links = self.finish_links()?;
+        let whiteouts = self.finish_whiteouts()?;
+        for path in std::mem::take(&mut self.opaque) {
+            let dir = self.dir(&path, &path)?;
+            self.make_opaque(&dir, OsStr::new(Dir::ITSELF), &path)?;
+        }
+        if matches!(
+            self.notes.get(Path::new("")),
+            Some(Note::Dir {
+                is_implied: true,
+                ..
+            })
+        ) {
+            self.into.set_owner(Dir::ITSELF, Owner::ROOT)?;
+            self.into.set_mode(Dir::ITSELF, IMPLIED_MODE)?;
+        }
+        let mut implied_dirs = Vec::new();
+        // From the bottom up: setting a time changes nothing above.
+        for (path, note) in self.notes.iter().rev() {
+            let Note::Dir { mtime, is_implied } = note else {
+                continue;
+            };
+            let dir = self.into.open_dir_beneath(path)?;
+            dir.set_times(Dir::ITSELF, *mtime)
+                .map_err(|error| error.within(path))?;
+            if *is_implied {
+                implied_dirs.push(path.clone());
+            }
+        }
+        implied_dirs.reverse();
+        Ok(Unresolved {
+            implied_dirs,
+            foreign_links,
+            whiteouts,
+        })
+    }
+
+    /// Makes the links whose target came after them; returns the others in the order they came.
+    fn finish_links(&mut self) -> Result<Vec<ForeignLink>, UnpackError> {
+        let pending = self.notes.iter().filter_map(|(path, note)| match note {
+            Note::Link { target, order } => {
+                let (path, target) = (path.clone(), target.clone());
+                Some((*order, ForeignLink { path, target }))
+            }
+            Note::Dir { .. } => None,
+        });
+        let mut pending: Vec<_> = pending.collect();
+        pending.sort_unstable_by_key(|(order, _)| *order);
+        let mut foreign = Vec::new();
+        for (_, link) in pending {
             let dir = self.dir(names::parent(&link.path), &link.path)?;
             let place = Place {
                 dir: &dir,
                 name: link.path.file_name().unwrap_or_default(),
                 path: &link.path,
             };
-            let at = |error: FsError| error.within(names::parent(&link.path));
-            // A later entry of the same name won.
-            if dir.try_metadata(place.name).map_err(at)?.is_none() && !self.link(&place, &link)? {
-                foreign_links.push(link);
+            if !self.link(&place, &link)? {
+                foreign.push(link);
             }
         }
-        if self.implied.contains(Path::new("")) {
-            self.into.set_owner(Dir::ITSELF, Owner::ROOT)?;
-            self.into.set_mode(Dir::ITSELF, IMPLIED_MODE)?;
+        Ok(foreign)
+    }
+
+    /// Hides what the layers below have, but not what this one has; returns the names that are now
+    /// whiteouts.
+    fn finish_whiteouts(&mut self) -> Result<Vec<PathBuf>, UnpackError> {
+        let mut made = Vec::new();
+        for path in std::mem::take(&mut self.whiteouts) {
+            if let Some(Note::Link { .. }) = self.notes.get(&path) {
+                continue;
+            }
+            let dir = self.dir(names::parent(&path), &path)?;
+            let name = path.file_name().unwrap_or_default();
+            let at = |error: FsError| error.within(names::parent(&path));
+            match dir.try_metadata(name).map_err(at)? {
+                None => {
+                    dir.whiteout(name).map_err(at)?;
+                    made.push(path);
+                }
+                // A new directory by the old name shows nothing of the old one.
+                Some(there) if there.is_dir() => self.make_opaque(&dir, name, &path)?,
+                Some(_) => {}
+            }
         }
-        // From the bottom up: setting a time changes nothing above.
-        for (path, mtime) in self.dir_times.iter().rev() {
-            let dir = self.into.open_dir_beneath(path)?;
-            dir.set_times(Dir::ITSELF, *mtime)
-                .map_err(|error| error.within(path))?;
-        }
-        Ok(Unresolved {
-            implied_dirs: self.implied.into_iter().collect(),
-            foreign_links,
-            whiteouts: self.whiteouts.into_iter().collect(),
-        })
+        Ok(made)
+    }
+
+    fn make_opaque(&self, dir: &Dir, name: &OsStr, path: &Path) -> Result<(), UnpackError> {
+        Ok(dir
+            .set_xattr(name, self.xattrs.opaque(), OPAQUE)
+            .map_err(|error| error.within(names::parent(path)))?)
     }
 }
 

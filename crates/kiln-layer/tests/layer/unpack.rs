@@ -82,6 +82,45 @@ fn whiteouts_do_not_depend_on_the_order() {
 }
 
 #[test]
+fn whiteouts_give_way_to_links_made_late() {
+    let expected = expect![[r"
+        a file 0644 0:0 @7 hello
+        b hardlink a
+        c file 0644 0:0 @1 x
+    "]];
+    let lower = "b file 0644 0:0 @1 y\nc file 0644 0:0 @1 y\nx file 0644 0:0 @1 x";
+    for lines in [
+        "b hardlink a\nc hardlink x\n.wh.b file\n.wh.c file\na file hello",
+        ".wh.c file\n.wh.b file\nc hardlink x\nb hardlink a\na file hello",
+    ] {
+        check_over(&[lower], &archive(lines), &expected);
+    }
+}
+
+#[test]
+fn a_whiteout_counts_whatever_came_in_between() {
+    check(
+        ".wh.d file\nd file x\nd dir",
+        &expect![[r"
+            d dir 0755 0:0 @7
+            d opaque
+        "]],
+    );
+}
+
+#[test]
+fn the_last_of_equal_foreign_links_wins() {
+    check_over(
+        &["x file 0644 0:0 @1 x\ny file 0644 0:0 @1 y"],
+        &archive("a hardlink x\na hardlink y\nb hardlink a"),
+        &expect![[r"
+            a file 0644 0:0 @1 y
+            b hardlink a
+        "]],
+    );
+}
+
+#[test]
 fn opaque_marks_do_not_depend_on_the_order() {
     check_both_ways(
         &["d dir", "d/.wh..wh..opq file", "d/f file hello"],
