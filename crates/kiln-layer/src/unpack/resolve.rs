@@ -1,6 +1,6 @@
 //! What an unpacked layer takes from the layers below it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,9 @@ use kiln_sys::fs::{self, Dir, FileType, FsError, Metadata, NodeKind};
 
 use super::extract::make_implied;
 use super::{ForeignLink, UnpackError, UnpackReport};
-use crate::lower::{Found, Lowers};
+use crate::lower::{Found, Lowers, is_opaque};
 use crate::names;
-use crate::overlay::{OverlayXattrs, belongs_into_layer};
+use crate::overlay::{OPAQUE, OverlayXattrs, belongs_into_layer};
 
 /// As the kernel: more links than this in one path are a loop.
 const MAX_LINKS: usize = 40;
@@ -22,7 +22,8 @@ const MAX_LINKS: usize = 40;
 ///
 /// An implied directory that is a symbolic link below (`lib` in an image with a merged `/usr`) is
 /// moved to where the link leads, as if the archive had been unpacked over the layers below.
-/// Where they have nothing, implied directories stay 0755, 0:0, and a foreign link is an error.
+/// Where they have nothing, or nothing that this layer lets show, implied directories stay 0755,
+/// 0:0; a foreign link to nothing is an error. Directories keep the times they have.
 pub fn resolve_against(
     report: &UnpackReport,
     into: &Dir,
@@ -33,20 +34,25 @@ pub fn resolve_against(
         roots: lowers,
         xattrs,
     };
+    if is_opaque(into, Dir::ITSELF.as_ref(), xattrs)? {
+        hide_root(into, lowers)?;
+    }
     let mut moves = Moves::default();
     let mut settled = Vec::new();
     for implied in &report.implied_dirs {
         let path = moves.apply(implied);
         if path != *implied {
-            settled.push(path);
+            if !moves.met.contains(&path) {
+                settled.push(path);
+            }
             continue;
         }
-        match below(lowers, &path)? {
+        match below(into, lowers, &path)? {
             Below::Dir => settled.push(path),
             Below::Symlink => {
                 let to = follow(lowers, &path)?;
-                settled.extend(move_tree(into, &path, &to)?);
-                moves.0.push((path, to));
+                settled.extend(move_tree(into, &path, &to, &mut moves.met)?);
+                moves.trees.push((path, to));
             }
             Below::Other => {}
         }
@@ -57,7 +63,8 @@ pub fn resolve_against(
             path: moves.apply(&link.path),
             target: moves.apply(&link.target),
         };
-        copy_up(into, lowers, &link, &mut copied)?;
+        let dir = into.open_dir_beneath(names::parent(&link.path))?;
+        keeping_time(&dir, || copy_up(into, &dir, lowers, &link, &mut copied))?;
     }
     for path in &report.whiteouts {
         drop_idle_whiteout(into, lowers, &moves.apply(path))?;
@@ -73,11 +80,15 @@ pub fn resolve_against(
 
 /// Trees that were moved to where a symbolic link below leads.
 #[derive(Default)]
-struct Moves(Vec<(PathBuf, PathBuf)>);
+struct Moves {
+    trees: Vec<(PathBuf, PathBuf)>,
+    /// Directories that were at their new place before, with attributes of their own.
+    met: HashSet<PathBuf>,
+}
 
 impl Moves {
     fn apply(&self, path: &Path) -> PathBuf {
-        let moved = self.0.iter().find_map(|(from, to)| {
+        let moved = self.trees.iter().find_map(|(from, to)| {
             let rest = path.strip_prefix(from).ok()?;
             Some(to.join(rest))
         });
@@ -92,14 +103,55 @@ enum Below {
     Other,
 }
 
-fn below(lowers: Lowers<'_>, path: &Path) -> Result<Below, FsError> {
-    with_found(lowers, path, |_, found| {
-        Ok(match found.map(|found| found.metadata.file_type) {
-            Some(FileType::Dir) => Below::Dir,
-            Some(FileType::Symlink) => Below::Symlink,
-            _ => Below::Other,
-        })
+/// What the layers below have by the path of the layer's directory.
+fn below(into: &Dir, lowers: Lowers<'_>, path: &Path) -> Result<Below, FsError> {
+    for above in path.ancestors().skip(1) {
+        if is_opaque_at(into, above, lowers.xattrs)? {
+            return Ok(Below::Other);
+        }
+    }
+    let found = with_found(lowers, path, |_, found| {
+        Ok(found.map(|found| found.metadata.file_type))
+    })?;
+    match found {
+        Some(FileType::Dir) => Ok(Below::Dir),
+        // A whiteout of the link came with a directory in its place.
+        Some(FileType::Symlink) if is_opaque_at(into, path, lowers.xattrs)? => Ok(Below::Other),
+        Some(FileType::Symlink) => Ok(Below::Symlink),
+        _ => Ok(Below::Other),
+    }
+}
+
+fn is_opaque_at(into: &Dir, path: &Path, xattrs: OverlayXattrs) -> Result<bool, FsError> {
+    let dir = into.open_dir_beneath(path)?;
+    is_opaque(&dir, Dir::ITSELF.as_ref(), xattrs)
+}
+
+/// Hides all that the layers below have in the root. Overlayfs does not heed the mark there.
+fn hide_root(into: &Dir, lowers: Lowers<'_>) -> Result<(), FsError> {
+    let below = lowers.open(&lowers.root(), Path::new(""))?;
+    keeping_time(into, || {
+        for name in below.names()? {
+            match into.try_metadata(&name)? {
+                None => into.whiteout(&name)?,
+                Some(there) if there.is_dir() => {
+                    into.set_xattr(&name, lowers.xattrs.opaque(), OPAQUE)?;
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
     })
+}
+
+/// Gives the directory the time back that it had before `change`.
+fn keeping_time<E: From<FsError>>(
+    dir: &Dir,
+    change: impl FnOnce() -> Result<(), E>,
+) -> Result<(), E> {
+    let before = dir.metadata(Dir::ITSELF)?.mtime;
+    change()?;
+    Ok(dir.set_times(Dir::ITSELF, before)?)
 }
 
 /// Calls `with` with what the layers below have at `path`. For the root that is the topmost layer.
@@ -160,8 +212,13 @@ fn follow(lowers: Lowers<'_>, path: &Path) -> Result<PathBuf, UnpackError> {
 }
 
 /// Moves the directory `from` to `to`, into what the layer has there. Returns the directories that
-/// had to be made, and `to`.
-fn move_tree(into: &Dir, from: &Path, to: &Path) -> Result<Vec<PathBuf>, UnpackError> {
+/// had to be made, and adds those to `met` that were there.
+fn move_tree(
+    into: &Dir,
+    from: &Path,
+    to: &Path,
+    met: &mut HashSet<PathBuf>,
+) -> Result<Vec<PathBuf>, UnpackError> {
     let mut made = Vec::new();
     let mut dir = into.try_clone()?;
     let mut at = PathBuf::new();
@@ -170,7 +227,7 @@ fn move_tree(into: &Dir, from: &Path, to: &Path) -> Result<Vec<PathBuf>, UnpackE
         let there = dir.try_metadata(name).map_err(within)?;
         match there {
             Some(there) if there.is_dir() => {}
-            None => make_implied(&dir, name).map_err(within)?,
+            None => keeping_time(&dir, || make_implied(&dir, name)).map_err(within)?,
             Some(_) => {
                 return Err(UnpackError::ParentNotDir {
                     path: from.to_path_buf(),
@@ -180,7 +237,7 @@ fn move_tree(into: &Dir, from: &Path, to: &Path) -> Result<Vec<PathBuf>, UnpackE
         }
         dir = dir.open_dir(name).map_err(within)?;
         at.push(name);
-        if there.is_none() || at == to {
+        if there.is_none() {
             made.push(at.clone());
         }
     }
@@ -189,29 +246,38 @@ fn move_tree(into: &Dir, from: &Path, to: &Path) -> Result<Vec<PathBuf>, UnpackE
     let source = parent
         .open_dir(name)
         .map_err(|error| error.within(names::parent(from)))?;
-    merge(&source, &dir).map_err(|error| error.within(to))?;
-    parent
-        .remove_tree(name)
+    merge(&source, &dir, to, met)?;
+    keeping_time(&parent, || parent.remove_tree(name))
         .map_err(|error| error.within(names::parent(from)))?;
     Ok(made)
 }
 
-/// Moves what is in `from` into `to`; directories that both have become one.
-fn merge(from: &Dir, to: &Dir) -> Result<(), FsError> {
-    for entry in from.entries()? {
-        let name = &entry.name;
-        let there = to.try_metadata(name)?;
-        if entry.file_type == FileType::Dir && there.is_some_and(|there| there.is_dir()) {
-            merge(&from.open_dir(name)?, &to.open_dir(name)?)
-                .map_err(|error| error.within(name))?;
-            continue;
+/// Moves what is in `from` into `to`, which is at `path`; directories that both have become one.
+fn merge(from: &Dir, to: &Dir, path: &Path, met: &mut HashSet<PathBuf>) -> Result<(), FsError> {
+    let at = |error: FsError| error.within(path);
+    keeping_time(to, || {
+        for entry in from.entries().map_err(at)? {
+            let name = &entry.name;
+            let moved = from.metadata(name).map_err(at)?;
+            let there = to.try_metadata(name).map_err(at)?;
+            if let Some(there) = there {
+                if there.is_dir() && moved.is_dir() {
+                    let (from, to) = (from.open_dir(name), to.open_dir(name));
+                    let path = path.join(name);
+                    merge(&from.map_err(at)?, &to.map_err(at)?, &path, met)?;
+                    met.insert(path);
+                    continue;
+                }
+                // A whiteout hides what the layers below have, not what this one has.
+                if moved.is_whiteout() {
+                    continue;
+                }
+                to.remove_tree(name).map_err(at)?;
+            }
+            from.rename(name, to, name).map_err(at)?;
         }
-        if there.is_some() {
-            to.remove_tree(name)?;
-        }
-        from.rename(name, to, name)?;
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Removes a whiteout that hides nothing.
@@ -221,10 +287,11 @@ fn drop_idle_whiteout(into: &Dir, lowers: Lowers<'_>, path: &Path) -> Result<(),
     }
     let dir = into.open_dir_beneath(names::parent(path))?;
     let at = |error: FsError| error.within(names::parent(path));
-    let before = dir.metadata(Dir::ITSELF).map_err(at)?;
-    dir.unlink(path.file_name().unwrap_or_default())
-        .and_then(|()| dir.set_times(Dir::ITSELF, before.mtime))
-        .map_err(at)?;
+    let name = path.file_name().unwrap_or_default();
+    let there = dir.try_metadata(name).map_err(at)?;
+    if there.is_some_and(|there| there.is_whiteout()) {
+        keeping_time(&dir, || dir.unlink(name)).map_err(at)?;
+    }
     Ok(())
 }
 
@@ -266,32 +333,32 @@ fn copy_attributes(
     to.set_times(to_name, mtime)
 }
 
-/// Makes a hard link to a file of the layers below: a copy, which further links to it share.
+/// Makes a hard link in `dir` to a file of the layers below: a copy, which further links to it share.
 fn copy_up(
     into: &Dir,
+    dir: &Dir,
     lowers: Lowers<'_>,
     link: &ForeignLink,
     copied: &mut HashMap<PathBuf, PathBuf>,
 ) -> Result<(), UnpackError> {
     let at = |error: FsError| error.within(names::parent(&link.path));
-    let dir = into.open_dir_beneath(names::parent(&link.path))?;
     let name = link.path.file_name().unwrap_or_default();
     if let Some(first) = copied.get(&link.target) {
         let first_dir = into.open_dir_beneath(names::parent(first))?;
         let first_name = first.file_name().unwrap_or_default();
-        return Ok(first_dir.link_to(first_name, &dir, name).map_err(at)?);
+        return Ok(first_dir.link_to(first_name, dir, name).map_err(at)?);
     }
     // What it names may itself have been such a link.
     if let Ok(target_dir) = into.open_dir_beneath(names::parent(&link.target)) {
         let target = link.target.file_name().unwrap_or_default();
         let there = target_dir.try_metadata(target).map_err(at)?;
         if there.is_some_and(|there| !there.is_dir() && !there.is_whiteout()) {
-            return Ok(target_dir.link_to(target, &dir, name).map_err(at)?);
+            return Ok(target_dir.link_to(target, dir, name).map_err(at)?);
         }
     }
     let made = with_found(lowers, &link.target, |target, found| match found {
         Some(found) if !found.metadata.is_dir() => {
-            copy_node(&found, target, &dir, name)?;
+            copy_node(&found, target, dir, name)?;
             Ok(true)
         }
         _ => Ok(false),

@@ -205,6 +205,90 @@ fn a_missing_directory_that_is_a_link_below_is_found_there() {
 }
 
 #[test]
+fn what_is_moved_becomes_one_with_what_is_there() {
+    check_over(
+        &["usr dir 0755 0:0 @3
+           usr/lib dir 0750 1:1 @4
+           usr/lib/gone file 0644 0:0 @1 x
+           usr/lib/kept file 0644 0:0 @1 x
+           lib symlink 0777 0:0 @1 usr/lib"],
+        &archive(
+            "usr/lib dir\nusr/lib/d/x file x\nusr/lib/kept file y
+             lib/d/y file y\nlib/.wh.gone file\nlib/.wh.kept file\nlib/.wh.idle file",
+        ),
+        &expect![[r"
+            usr dir 0755 0:0 @3
+            usr/lib dir 0755 0:0 @7
+            usr/lib/d dir 0755 0:0 @0
+            usr/lib/d/x file 0644 0:0 @7 x
+            usr/lib/d/y file 0644 0:0 @7 y
+            usr/lib/gone whiteout
+            usr/lib/kept file 0644 0:0 @7 y
+        "]],
+    );
+}
+
+#[test]
+fn what_the_layer_hides_gives_nothing() {
+    let lower = "lib symlink 0777 0:0 @1 usr
+                 usr dir 0750 1:1 @4
+                 usr/lib dir 0750 1:1 @4
+                 usr/l symlink 0777 0:0 @1 lib";
+    check_over(
+        &[lower],
+        &archive(".wh.lib file\nlib/x file x"),
+        &expect![[r"
+            lib dir 0755 0:0 @0
+            lib opaque
+            lib/x file 0644 0:0 @7 x
+        "]],
+    );
+    check_over(
+        &[lower],
+        &archive("usr/.wh..wh..opq file\nusr/lib/x file x\nusr/l/y file y"),
+        &expect![[r"
+            usr dir 0750 1:1 @4
+            usr opaque
+            usr/l dir 0755 0:0 @0
+            usr/l/y file 0644 0:0 @7 y
+            usr/lib dir 0755 0:0 @0
+            usr/lib/x file 0644 0:0 @7 x
+        "]],
+    );
+}
+
+#[test]
+fn an_opaque_root_hides_each_name_below() {
+    check_over(
+        &[
+            "a file 0644 0:0 @1 x\nb whiteout",
+            "b file 0644 0:0 @1 x\nc dir 0755 0:0 @1\nc/x file 0644 0:0 @1 x\nd dir 0755 0:0 @1",
+        ],
+        &archive("c/y file y\n.wh..wh..opq file\na dir"),
+        &expect![[r"
+            a dir 0755 0:0 @7
+            a opaque
+            c dir 0755 0:0 @0
+            c opaque
+            c/y file 0644 0:0 @7 y
+            d whiteout
+        "]],
+    );
+}
+
+#[test]
+fn directories_keep_their_times() {
+    check_over(
+        &["x file 0644 0:0 @1 x"],
+        &archive("d dir\nd/a hardlink x\nd/.wh.idle file"),
+        &expect![[r"
+            d dir 0755 0:0 @7
+            d/a file 0644 0:0 @1 x
+        "]],
+    );
+}
+
+#[test]
 fn links_to_files_below_become_copies_of_them() {
     check_over(
         &["d dir 0755 0:0 @1
@@ -402,8 +486,10 @@ fn owners_are_recorded_where_one_id_is_all_there_is() {
         d dir 0755 5:6
         d/f file 5 0644 1000:70000
         l symlink d 0777 0:0
-    "#]].assert_eq(&crate::diff::show(&changes(&into, &[])));
+    "#]]
+    .assert_eq(&crate::diff::show(&changes(&into, &[])));
     let foreign = archive("l symlink d 5:6");
     let refused = unpack(&foreign, &into).map_err(|error| explain(&error));
-    expect!["`l` is owned by 5:6, which is outside of the ids available here"].assert_eq(&refused.expect_err("a foreign symbolic link"));
+    expect!["`l` is owned by 5:6, which is outside of the ids available here"]
+        .assert_eq(&refused.expect_err("a foreign symbolic link"));
 }
