@@ -180,7 +180,12 @@ fn a_registry_that_forbids() {
 #[test]
 fn a_registry_that_is_too_busy() {
     let answer = Answer::status("429 Too Many Requests").with_header("Retry-After: 0");
-    check_answer("a-registry-that-is-too-busy", answer, REGISTRY, "429");
+    check_answer(
+        "a-registry-that-is-too-busy",
+        answer,
+        REGISTRY,
+        "rate of requests",
+    );
 }
 
 #[test]

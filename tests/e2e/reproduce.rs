@@ -41,7 +41,7 @@ fn context(who: Who) -> PathBuf {
         "
         etc/passwd 0644 root:x:0:0:root:/root:/bin/sh\\nalice:x:1000:1000::/:/bin/sh
         etc/group  0644 root:x:0:\\nalice:x:1000:
-        etc/motd   0600 welcome
+        etc/motd   0644 welcome
         ",
     );
     let busybox = Path::new("/bin/busybox");
