@@ -212,7 +212,7 @@ fn numbers_are_octal_or_binary() {
     ] {
         let mut archive = Vec::new();
         push(&mut archive, b'0', GNU, b"", |block| {
-            block[108..116].copy_from_slice(field)
+            block[108..116].copy_from_slice(field);
         });
         expect!["error: bad archive header at byte 0: the user is no number\n"]
             .assert_eq(&describe(&archive));
@@ -438,9 +438,9 @@ fn an_archive_may_end_early_between_entries_only() {
         assert_eq!(describe(&archive[..length]), whole);
     }
     assert_eq!(describe(&archive[..0]), "");
-    expect![[r#"
+    expect![[r"
         error: the archive is cut off at byte 511
-    "#]]
+    "]]
     .assert_eq(&describe(&archive[..511]));
     let mut reader = TarReader::new(&archive[..516]);
     assert!(reader.next_entry().is_ok());

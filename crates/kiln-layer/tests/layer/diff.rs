@@ -1,5 +1,7 @@
 //! What counts as a change.
 
+use std::fmt::Write as _;
+
 use expect_test::{Expect, expect};
 use kiln_base::CancelToken;
 use kiln_layer::{Change, Changes, Node};
@@ -31,7 +33,7 @@ pub(crate) fn show(changes: &Changes) -> String {
                     entry.gid
                 );
                 for (name, value) in &entry.xattrs {
-                    line.push_str(&format!(" {}={}", name.display(), value.escape_ascii()));
+                    let _ = write!(line, " {}={}", name.display(), value.escape_ascii());
                 }
                 line
             }

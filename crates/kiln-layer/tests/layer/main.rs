@@ -1,9 +1,11 @@
 //! Trees in, trees and listings out: diff, write, unpack, merge and export against each other, the
 //! kernel's overlayfs and other programs.
+
 #![expect(
     clippy::needless_raw_string_hashes,
     reason = "that is how `UPDATE_EXPECT=1` writes what it expects"
 )]
+#![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
 mod craft;
 mod diff;

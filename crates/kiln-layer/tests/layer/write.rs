@@ -1,5 +1,6 @@
 //! The bytes of layers.
 
+use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 
 use expect_test::{Expect, expect};
@@ -127,12 +128,12 @@ fn check(upper: &str, clamp: Option<i64>, expected: &Expect) {
             entry.size(),
         );
         if let Some(link) = entry.link_name_bytes() {
-            line.push_str(&format!(" -> {}", String::from_utf8_lossy(&link)));
+            let _ = write!(line, " -> {}", String::from_utf8_lossy(&link));
         }
         for extension in entry.pax_extensions().ok().flatten().into_iter().flatten() {
             let extension = extension.expect("a record");
             let value = extension.value_bytes().escape_ascii().to_string();
-            line.push_str(&format!(" [{}={value:.20}]", extension.key().expect("key")));
+            let _ = write!(line, " [{}={value:.20}]", extension.key().expect("key"));
         }
         text.push_str(&line);
         text.push('\n');
