@@ -22,6 +22,8 @@ mod metadata;
 mod owner;
 mod remove;
 mod resolve;
+#[cfg(test)]
+mod tests;
 
 pub use copy::copy_file_contents;
 pub use dir::{Dir, NodeKind};
