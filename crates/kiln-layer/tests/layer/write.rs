@@ -32,7 +32,8 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 fn large_tree(scratch: &Scratch) -> Dir {
-    let dir = scratch.tree("large", "d dir 0755 0:0 @1");
+    let dir = scratch.dir("large");
+    dir.mkdir("d", 0o755).expect("a directory");
     for (name, length) in [("a", 3_000_000), ("b", 1_048_576), ("c", 511), ("d/e", 1)] {
         std::fs::write(scratch.path("large").join(name), noise(length)).expect("a file");
     }
