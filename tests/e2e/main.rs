@@ -12,6 +12,7 @@ mod corpus;
 mod differential;
 mod exchange;
 mod hostile;
+mod keys;
 mod refuse;
 mod reproduce;
 mod stop;

@@ -66,10 +66,10 @@ impl Driver for BuildDriver<'_> {
                 content_of: vec![1],
             },
             Op::Copy(copy) if copy.from == CopyFrom::Root => FastKey::Tentative {
-                key: definition_key(step, inputs),
+                key: self.definition_key(step, inputs),
                 content_of: vec![1],
             },
-            _ => FastKey::Known(definition_key(step, inputs)),
+            _ => FastKey::Known(self.definition_key(step, inputs)),
         })
     }
 
@@ -81,11 +81,12 @@ impl Driver for BuildDriver<'_> {
     ) -> Result<CacheKey, StepError> {
         let step = self.step(index);
         let Op::Copy(copy) = &step.op else {
-            return Ok(definition_key(step, &[]));
+            return Ok(self.definition_key(step, &[]));
         };
         let source = inputs.get(1).and_then(|input| input.output.as_ref());
         let selected = self.select(copy, source, cancel)?;
-        let key = content_key(step, inputs[0].key, selected.digest());
+        let users = (copy.owners != 0).then(|| inputs[copy.owners].key);
+        let key = content_key(step, inputs[0].key, users, selected.digest());
         self.selected
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -210,6 +211,25 @@ impl BuildDriver<'_> {
         &self.graph.steps()[index]
     }
 
+    /// All that changes the step's output by definition: its own parts, and what the request says
+    /// for all steps.
+    fn parts(&self, step: &Step) -> Vec<Part> {
+        let mut parts = step.op.parts();
+        if let Op::Run(run) = &step.op {
+            parts.extend(run_step::request_parts(run, self.request));
+        }
+        parts
+    }
+
+    /// The key from a step's definition and its inputs' keys.
+    fn definition_key(&self, step: &Step, inputs: &[CacheKey]) -> CacheKey {
+        let mut hasher = KeyHasher::new(step.op.kind());
+        for input in inputs {
+            hasher.field("input", &input.0);
+        }
+        CacheKey(hasher.parts(&self.parts(step)).finish())
+    }
+
     fn ignores_cache(&self, step: &Step) -> bool {
         self.request.cache == CacheUse::Ignore || step.meta.ignore_cache
     }
@@ -324,7 +344,7 @@ impl BuildDriver<'_> {
         if !matches!(step.op, Op::Run(_) | Op::Copy(_) | Op::Workdir(_)) {
             return Ok(());
         }
-        let mut parts = step.op.parts();
+        let mut parts = self.parts(step);
         if let Some(selected) = self.selected(index) {
             parts.push(Part::new(
                 "what the copied files hold",
@@ -367,17 +387,14 @@ fn hit(key: CacheKey, output: Product) -> LookUp<CacheKey, Product> {
     LookUp::Hit { key, output }
 }
 
-/// The key from a step's definition and its inputs' keys.
-fn definition_key(step: &Step, inputs: &[CacheKey]) -> CacheKey {
-    let mut hasher = KeyHasher::new(step.op.kind());
-    for input in inputs {
-        hasher.field("input", &input.0);
-    }
-    CacheKey(hasher.parts(&step.op.parts()).finish())
-}
-
-/// The key of a copy from what it writes and where, not from where it takes it.
-fn content_key(step: &Step, below: CacheKey, content: &[u8; 32]) -> CacheKey {
+/// The key of a copy from what it writes and where, not from where it takes it. `users` is the key
+/// of the root whose users `--chown` names, where that is not the one below.
+fn content_key(
+    step: &Step,
+    below: CacheKey,
+    users: Option<CacheKey>,
+    content: &[u8; 32],
+) -> CacheKey {
     let parts: Vec<Part> = step
         .op
         .parts()
@@ -385,10 +402,11 @@ fn content_key(step: &Step, below: CacheKey, content: &[u8; 32]) -> CacheKey {
         .filter(|part| WRITTEN.contains(&part.label.as_str()))
         .collect();
     let mut hasher = KeyHasher::new("copied files");
-    hasher
-        .field("input", &below.0)
-        .parts(&parts)
-        .field("content", content);
+    hasher.field("input", &below.0);
+    if let Some(users) = users {
+        hasher.field("users", &users.0);
+    }
+    hasher.parts(&parts).field("content", content);
     CacheKey(hasher.finish())
 }
 
@@ -406,3 +424,43 @@ fn scan_key(op: &CopyOp) -> Vec<u8> {
 /// The parts of a copy that say what is written: sources, patterns and heredocs are in the digest
 /// of the content.
 const WRITTEN: [&str; 5] = ["destination", "--chown", "--chmod", "unpack", "--link"];
+
+#[cfg(test)]
+mod tests {
+    use kiln_graph::{GraphBuilder, StepMeta};
+
+    use super::*;
+
+    fn linked_copy() -> Step {
+        let op = Op::Copy(CopyOp {
+            sources: Vec::new(),
+            from: CopyFrom::Context,
+            dest: "/x".to_owned(),
+            chown: Some("app".to_owned()),
+            owners: 2,
+            chmod: None,
+            parents: false,
+            exclude: Vec::new(),
+            unpack: kiln_graph::Unpack::Never,
+            no_follow: true,
+        });
+        let meta = StepMeta {
+            name: String::new(),
+            stage: String::new(),
+            span: None,
+            ignore_cache: false,
+        };
+        let mut builder = GraphBuilder::new();
+        let index = builder.add(op, Vec::new(), meta);
+        builder.finish().step(index).clone()
+    }
+
+    #[test]
+    fn a_name_of_another_root_s_user_is_part_of_a_linked_copy_s_key() {
+        let key = |users| content_key(&linked_copy(), CacheKey([0; 32]), users, &[0; 32]);
+        let users = |byte| Some(CacheKey([byte; 32]));
+        assert_ne!(key(users(1)), key(users(2)));
+        assert_ne!(key(users(1)), key(None));
+        assert_eq!(key(users(1)), key(users(1)));
+    }
+}

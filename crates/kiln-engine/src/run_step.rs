@@ -6,7 +6,7 @@ use kiln_exec::{
     DEFAULT_HOSTNAME, ExecError, MountKind, Network, Stdio, StepMount, StepSpec, hosts_file,
     resolv_conf,
 };
-use kiln_graph::RunOp;
+use kiln_graph::{Part, RunOp};
 use kiln_sys::fs::Dir;
 
 use crate::Engine;
@@ -70,6 +70,21 @@ pub(crate) fn run(
     }
     drop(spec);
     Ok(root.commit(engine.now())?)
+}
+
+/// What the request says for all steps and this one can see, as parts of its key. Not the host's
+/// name servers and not extra authorities, which are to make no difference.
+pub(crate) fn request_parts(op: &RunOp, request: &BuildRequest) -> Vec<Part> {
+    let network = match network(op.network, request.network) {
+        Network::Host => "host",
+        Network::None => "none",
+    };
+    let mut parts = vec![Part::new("network of the build", network)];
+    for (index, (name, address)) in request.extra_hosts.iter().enumerate() {
+        let label = format!("extra host {}", index + 1);
+        parts.push(Part::new(label, format!("{name} {address}")));
+    }
+    parts
 }
 
 /// The network of one step.
