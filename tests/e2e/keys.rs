@@ -72,3 +72,18 @@ fn a_step_sees_the_hosts_and_the_network_of_its_own_build() {
         },
     );
 }
+
+#[test]
+fn an_earlier_epoch_leaves_no_trace_in_a_copy() {
+    base::run("keys::an_earlier_epoch_leaves_no_trace_in_a_copy", || {
+        let context = context("keys-epoch", "COPY etc/group /data/")?;
+        let used = Kiln::new(Who::Root, "keys-epoch-used")?;
+        build(&used, &context, "1000", &[]);
+        let fresh = Kiln::new(Who::Root, "keys-epoch-fresh")?;
+        assert_eq!(
+            build(&used, &context, "2000", &[]),
+            build(&fresh, &context, "2000", &[])
+        );
+        Ok(())
+    });
+}

@@ -18,7 +18,6 @@ use crate::Engine;
 use crate::chain::Chain;
 use crate::context::ContextFiles;
 use crate::error::StepError;
-use crate::request::{BuildRequest, FileTimes};
 
 /// Where a copy's sources are.
 pub(crate) enum From<'a> {
@@ -113,7 +112,6 @@ pub(crate) fn select(
 /// the root whose users `--chown` names.
 pub(crate) fn copy(
     engine: &Engine,
-    request: &BuildRequest,
     op: &CopyOp,
     selected: &Selected,
     (below, owners): (&Chain, &Chain),
@@ -133,10 +131,6 @@ pub(crate) fn copy(
             NewOwner::Set(kiln_tree::users::resolve_owner(&users, name)?)
         }
     };
-    let limit = match request.file_times {
-        FileTimes::Clamp => request.source_date_epoch,
-        FileTimes::Keep => None,
-    };
     let options = CopyOptions {
         dest: op.dest.clone(),
         attributes: NewAttributes {
@@ -144,7 +138,9 @@ pub(crate) fn copy(
             mode: mode(op)?,
         },
         now: file_time(engine.now()),
-        clamp: limit.map(file_time),
+        // Times are clamped when the layer is written: the result is kept for builds that clamp
+        // to another time, and its key does not say to which.
+        clamp: None,
     };
     // Files of a context belong to root, but an archive says itself who owns what.
     let named = match owner {
@@ -153,7 +149,7 @@ pub(crate) fn copy(
     };
     let merge = MergeOptions {
         owner: named,
-        clamp_mtime: limit,
+        clamp_mtime: None,
     };
     for item in selected.selection.items() {
         match op.unpack {

@@ -307,7 +307,7 @@ impl BuildDriver<'_> {
                     None => self.select(op, inputs.get(1), cancel)?,
                 };
                 let roots = (root(0)?, root(op.owners)?);
-                copy::copy(self.engine, self.request, op, &selected, roots, cancel)?
+                copy::copy(self.engine, op, &selected, roots, cancel)?
             }
             Op::Merge => root(0)?.with_all(root(1)?),
         };
