@@ -59,6 +59,7 @@ impl Engine {
         };
         let layers = LayerQueue::new(self, format, cancel.clone());
         let outcome = std::thread::scope(|scope| {
+            let closing = layers.close_on_drop();
             let worker = request
                 .outputs_image()
                 .then(|| scope.spawn(|| layers.work()));
@@ -79,7 +80,7 @@ impl Engine {
                         cancel,
                     )
                 });
-            layers.close();
+            drop(closing);
             drop(worker);
             result
         })?;

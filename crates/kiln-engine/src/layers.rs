@@ -105,7 +105,7 @@ impl<'a> LayerQueue<'a> {
         }
     }
 
-    /// Makes layers until [`LayerQueue::close`] is called and none is left. Run by the threads
+    /// Makes layers until [`LayerQueue::close_on_drop`] ends and none is left. Run by the threads
     /// that the build started for it.
     pub(crate) fn work(&self) {
         let _guard = CancelOnPanic(&self.cancel);
@@ -125,10 +125,10 @@ impl<'a> LayerQueue<'a> {
         }
     }
 
-    /// No more layers will come.
-    pub(crate) fn close(&self) {
-        self.shared.lock().closed = true;
-        self.shared.changed.notify_all();
+    /// No more layers will come once the returned value is dropped, be it by a panic: then those who
+    /// [`LayerQueue::work`] come to an end.
+    pub(crate) fn close_on_drop(&self) -> impl Drop + use<> {
+        Closing(Arc::clone(&self.shared))
     }
 
     /// All layers of a chain, lowest first; waits for those that are being made.
@@ -265,6 +265,15 @@ impl<'a> LayerQueue<'a> {
     }
 }
 
+struct Closing(Arc<Shared>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.lock().closed = true;
+        self.0.changed.notify_all();
+    }
+}
+
 /// Who waits for a layer must not wait for a worker that is gone.
 struct CancelOnPanic<'a>(&'a CancelToken);
 
@@ -285,5 +294,57 @@ impl Shared {
         self.changed
             .wait(state)
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::num::NonZeroUsize;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use kiln_registry::{Client, ClientConfig, CredentialSource, Proxy, RetryPolicy};
+    use kiln_store::{Clock, Store};
+    use kiln_sys::namespace::Grade;
+
+    use super::*;
+    use crate::Settings;
+
+    #[test]
+    fn a_panic_of_the_build_ends_the_threads_that_make_layers() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::new(|| Timestamp::new(0, 0));
+        let registry = ClientConfig {
+            hosts: BTreeMap::new(),
+            credentials: CredentialSource::default(),
+            proxy: Proxy::None,
+            retry: RetryPolicy::standard(0),
+            user_agent: String::new(),
+        };
+        let engine = Engine::new(
+            Store::open(folder.path(), clock.clone()).unwrap(),
+            Client::new(registry),
+            clock,
+            Settings {
+                grade: Grade::Root,
+                jobs: NonZeroUsize::MIN,
+                resolv_conf: String::new(),
+            },
+        );
+        let format = LayerFormat {
+            family: Family::Oci,
+            compression: LayerCompression::None,
+            clamp: None,
+            threads: NonZeroUsize::MIN,
+        };
+        let layers = LayerQueue::new(&engine, format, CancelToken::new());
+        let build = || {
+            std::thread::scope(|scope| {
+                let _closing = layers.close_on_drop();
+                scope.spawn(|| layers.work());
+                panic!("a defect");
+            })
+        };
+        assert!(catch_unwind(AssertUnwindSafe(build)).is_err());
     }
 }
