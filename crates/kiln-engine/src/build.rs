@@ -83,7 +83,10 @@ impl Engine {
             drop(closing);
             drop(worker);
             result
-        })?;
+        });
+        // What an output says after the caller cancelled is an effect of that.
+        let outcome =
+            outcome.or_else(|error| cancel.check().map_err(Into::into).and(Err(error)))?;
         if let Some(context) = &context {
             context.save_digests(self)?;
         }
