@@ -39,7 +39,7 @@ impl Engine {
             Some(image) => image,
             None => {
                 let name = format!("pull {}", reference.familiar());
-                reporter.step(&name, |number| {
+                reporter.step(&name, cancel, |number| {
                     self.pull_image(reference, platform, (reporter, number), cancel)
                 })?
             }

@@ -262,11 +262,11 @@ impl Engine {
         let make = |_| self.make_image(request, lowered, chain, layers);
         let image = request
             .outputs_image()
-            .then(|| reporter.step("export the image", make));
+            .then(|| reporter.step("export the image", cancel, make));
         let image = image.transpose()?;
         for output in request.effective_outputs() {
             cancel.check()?;
-            reporter.step(&output.title(), |number| {
+            reporter.step(&output.title(), cancel, |number| {
                 let progress = (reporter, number);
                 let delivery = Delivery {
                     engine: self,

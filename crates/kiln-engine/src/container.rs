@@ -47,7 +47,7 @@ impl Engine {
         };
         let chain = self.image_chain(&image)?;
         if !self.is_unpacked(&chain)? {
-            reporter.step(&format!("unpack {}", request.image), |number| {
+            reporter.step(&format!("unpack {}", request.image), cancel, |number| {
                 self.unpack_chain(&chain, (&reporter, number), cancel)
             })?;
         }

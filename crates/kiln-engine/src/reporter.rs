@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use kiln_base::CancelToken;
 use kiln_base::events::{
     BuildEvent, CacheVerdict, Events, Progress, StepNumber, StepOutcome, Stream,
 };
@@ -97,10 +98,12 @@ impl<'a> Reporter<'a> {
         });
     }
 
-    /// Declares and starts a step, does `work`, and says how it ended.
+    /// Declares and starts a step, does `work`, and says how it ended. What fails after `cancel`
+    /// was used did not fail by itself.
     pub(crate) fn step<T, E: std::fmt::Display>(
         &self,
         name: &str,
+        cancel: &CancelToken,
         work: impl FnOnce(StepNumber) -> Result<T, E>,
     ) -> Result<T, E> {
         let step = self.declare(name);
@@ -108,9 +111,42 @@ impl<'a> Reporter<'a> {
         let result = work(step);
         let outcome = match &result {
             Ok(_) => StepOutcome::Done,
+            Err(_) if cancel.is_cancelled() => StepOutcome::Cancelled,
             Err(error) => StepOutcome::Failed(error.to_string()),
         };
         self.finish(step, outcome);
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(cancelled: bool, result: Result<(), &str>, expected: &StepOutcome) {
+        let outcomes = Mutex::new(Vec::new());
+        let events = |event| {
+            if let BuildEvent::StepFinished { outcome, .. } = event {
+                outcomes.lock().expect("no test panics here").push(outcome);
+            }
+        };
+        let cancel = CancelToken::new();
+        let _ = Reporter::new(&events).step("push", &cancel, |_| {
+            if cancelled {
+                cancel.cancel();
+            }
+            result
+        });
+        let outcomes = outcomes.into_inner().expect("no test panics here");
+        assert_eq!(outcomes, std::slice::from_ref(expected));
+    }
+
+    #[test]
+    fn what_was_cancelled_did_not_fail() {
+        check(false, Ok(()), &StepOutcome::Done);
+        check(false, Err("full"), &StepOutcome::Failed("full".to_owned()));
+        check(true, Err("cancelled"), &StepOutcome::Cancelled);
+        check(true, Ok(()), &StepOutcome::Done);
     }
 }

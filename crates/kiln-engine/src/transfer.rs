@@ -55,7 +55,7 @@ impl Engine {
     ) -> Result<Descriptor, crate::OutputError> {
         let target = self.find_image(source)?.target;
         let reporter = Reporter::new(events);
-        reporter.step(&format!("push {}", name.familiar()), |number| {
+        reporter.step(&format!("push {}", name.familiar()), cancel, |number| {
             self.push_image(&target, name, (&reporter, number), cancel)
         })?;
         Ok(target)
