@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use kiln_base::CancelToken;
 use kiln_base::events::StepNumber;
 use kiln_layer::{BlobFormat, UnpackOptions, UnpackReport, resolve_against, unpack};
-use kiln_oci::MediaType;
+use kiln_oci::{Family, MediaType};
 use kiln_store::ActiveSnapshot;
 use kiln_sys::fs::Dir;
 
@@ -99,8 +99,12 @@ impl Engine {
         let snapshot = self.store.begin_snapshot()?;
         let into = self.machine.tree(Dir::open(snapshot.upper())?);
         let options = UnpackOptions {
+// Docker's media types don't say the compression for certain: containerd looks at the
+            // bytes, too, and there are images that need it.
             format: match image.blob.media_type {
-                MediaType::Layer(layer) => BlobFormat::Is(layer.compression),
+                MediaType::Layer(layer) if layer.family == Family::Oci => {
+                    BlobFormat::Is(layer.compression)
+                }
                 _ => BlobFormat::Detect,
             },
             xattrs: self.machine.overlay_xattrs(),
