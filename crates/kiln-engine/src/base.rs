@@ -4,12 +4,13 @@ use kiln_base::CancelToken;
 use kiln_graph::KeyHasher;
 use kiln_image::Image;
 use kiln_oci::{Platform, Reference, chain_ids};
-use kiln_store::{CacheKey, SnapshotId};
+use kiln_store::CacheKey;
 
 use crate::Engine;
 use crate::blobs::StoreBlobs;
 use crate::chain::{Chain, ChainLayer, ImageLayer, Origin};
 use crate::error::BaseError;
+use crate::machine::Machine;
 use crate::reporter::Reporter;
 use crate::request::Pull;
 
@@ -78,7 +79,7 @@ impl Engine {
     /// The layers of an image as a chain. Where the image was built here, the steps' own snapshots
     /// serve: nothing has to be unpacked.
     pub(crate) fn image_chain(&self, image: &Image) -> Result<Chain, BaseError> {
-        let unpacked = chain(image)?;
+        let unpacked = chain(image, self.machine)?;
         let Some(record) = self.store.cache_get(&built_key(&unpacked))? else {
             return Ok(unpacked);
         };
@@ -101,7 +102,7 @@ impl Engine {
 
     /// Notes that the image, just built, has its files in the chain's snapshots.
     pub(crate) fn note_built(&self, image: &Image, built: &Chain) -> Result<(), BaseError> {
-        let key = built_key(&chain(image)?);
+        let key = built_key(&chain(image, self.machine)?);
         if let Some(top) = built.layers.last()
             && self.store.cache_get(&key)?.is_none()
         {
@@ -122,7 +123,7 @@ fn built_key(chain: &Chain) -> CacheKey {
 }
 
 /// The layers of an image as a chain.
-fn chain(image: &Image) -> Result<Chain, BaseError> {
+fn chain(image: &Image, machine: Machine) -> Result<Chain, BaseError> {
     let diff_ids = &image.config().diff_ids;
     if diff_ids.len() != image.layers().len() {
         return Err(BaseError::Layers {
@@ -134,7 +135,7 @@ fn chain(image: &Image) -> Result<Chain, BaseError> {
         .iter()
         .zip(diff_ids.iter().zip(image.layers()))
         .map(|(chain_id, (diff_id, blob))| ChainLayer {
-            snapshot: SnapshotId::of_chain(chain_id),
+            snapshot: machine.snapshot_of_chain(chain_id),
             origin: Origin::Image(Box::new(ImageLayer {
                 diff_id: diff_id.clone(),
                 blob: blob.clone(),

@@ -224,6 +224,7 @@ impl BuildDriver<'_> {
     /// The key from a step's definition and its inputs' keys.
     fn definition_key(&self, step: &Step, inputs: &[CacheKey]) -> CacheKey {
         let mut hasher = KeyHasher::new(step.op.kind());
+        hasher.field("owners", self.engine.machine.scope());
         for input in inputs {
             hasher.field("input", &input.0);
         }

@@ -88,9 +88,7 @@ impl Engine {
         clock: Clock,
         settings: Settings,
     ) -> Self {
-        let machine = Machine {
-            grade: settings.grade,
-        };
+        let machine = Machine::new(settings.grade);
         Self {
             store,
             registry,

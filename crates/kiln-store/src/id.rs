@@ -33,6 +33,13 @@ impl SnapshotId {
         ))
     }
 
+    /// The same where `scope` tells such snapshots from those of other processes on the store, which
+    /// keep the owners of files in another way.
+    pub fn of_chain_in(chain_id: &Digest, scope: &[u8; 32]) -> Self {
+        let scope = blake3::Hash::from_bytes(*scope).to_hex();
+        Self(format!("{}-{scope}", Self::of_chain(chain_id)))
+    }
+
     /// A fresh name. It never reaches an image, so randomness here does not touch reproducibility.
     pub fn random() -> Self {
         Self(random_hex())
