@@ -1,7 +1,7 @@
 //! The environment as a value, and the one list of variables that kiln reads.
 //!
 //! Nothing else in kiln reads the environment. The variables that set a setting (`KILN_JOBS` and
-//! its like) are in the table of [`super::Key`]; the rest is here, and the documentation is made
+//! its like) are in the table of [`super::key::Key`]; the rest is here, and the documentation is made
 //! from both.
 
 use std::collections::BTreeMap;
