@@ -58,7 +58,8 @@ fn a_step_sees_the_hosts_and_the_network_of_its_own_build() {
     base::run(
         "keys::a_step_sees_the_hosts_and_the_network_of_its_own_build",
         || {
-            let text = "RUN grep -c -w other /etc/hosts > /hosts; cat /proc/net/dev | wc -l >> /hosts";
+            let text =
+                "RUN grep -c -w other /etc/hosts > /hosts; cat /proc/net/dev | wc -l >> /hosts";
             let context = context("keys-hosts", text)?;
             let kiln = Kiln::new(Who::Root, "keys-hosts")?;
             let plain = build(&kiln, &context, "0", &[]);
@@ -86,4 +87,21 @@ fn an_earlier_epoch_leaves_no_trace_in_a_copy() {
         );
         Ok(())
     });
+}
+
+#[test]
+fn owners_recorded_without_subordinate_ids_are_right_with_them() {
+    base::run(
+        "keys::owners_recorded_without_subordinate_ids_are_right_with_them",
+        || {
+            let context = context("keys-owners", "COPY --chown=1234:1234 etc/group /data/")?;
+            let kiln = Kiln::new(Who::User, "keys-owners")?;
+            let single = build(&kiln, &context, "0", &["--sandbox=single-id"]);
+            let owner = || kiln.ok(&["run", "--rm", "keys", "stat", "-c", "%u", "/data/group"]);
+            assert_eq!(owner().trim(), "1234");
+            assert_eq!(build(&kiln, &context, "0", &[]), single);
+            assert_eq!(owner().trim(), "1234");
+            Ok(())
+        },
+    );
 }
