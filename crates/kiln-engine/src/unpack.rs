@@ -99,7 +99,7 @@ impl Engine {
         let snapshot = self.store.begin_snapshot()?;
         let into = self.machine.tree(Dir::open(snapshot.upper())?);
         let options = UnpackOptions {
-// Docker's media types don't say the compression for certain: containerd looks at the
+            // Docker's media types don't say the compression for certain: containerd looks at the
             // bytes, too, and there are images that need it.
             format: match image.blob.media_type {
                 MediaType::Layer(layer) if layer.family == Family::Oci => {
