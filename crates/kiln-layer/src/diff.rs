@@ -1,8 +1,9 @@
 //! Comparing the upper directory of an overlay with what is below it.
 //!
 //! The rules are BuildKit's: a directory counts as changed when its mode, owner or attributes
-//! differ or something in it changed, not when only its time did; a file also when its size or
-//! time differ, and its content is compared where both times may have been cut to whole seconds.
+//! differ or something in it changed, not when only its time did; a file also when its size, time
+//! or content differ. BuildKit compares the content only where both times may have been cut to
+//! whole seconds, and so loses a file that replaces one of the same size and time.
 
 mod compare;
 mod links;

@@ -275,3 +275,19 @@ fn sockets_are_left_out() {
     let _listener = std::os::unix::net::UnixListener::bind(path).expect("a socket");
     expect![[""]].assert_eq(&show(&changes(&upper, &[])));
 }
+
+#[test]
+fn a_file_of_the_same_size_and_time_but_other_content_is_new() {
+    check(
+        &["a file 0644 0:0 @1.5 one
+           b file 0644 0:0 @1.5 one
+           c symlink 0777 0:0 @1.5 one"],
+        "a file 0644 0:0 @1.5 two
+         b file 0644 0:0 @1.5 one
+         c symlink 0777 0:0 @1.5 two",
+        &expect![[r"
+            a file 3 0644 0:0
+            c symlink two 0777 0:0
+        "]],
+    );
+}
