@@ -145,6 +145,12 @@ impl Engine {
                 Some(dockerfile.line_number(warning.span.start)),
             );
         }
+        for name in &lowered.unused_args {
+            reporter.warn(
+                &format!("no `ARG` declares the build argument `{name}`"),
+                None,
+            );
+        }
         Ok(Prepared {
             dockerfile,
             lowered: *lowered,

@@ -39,6 +39,8 @@ pub struct Lowered {
     pub base_history: usize,
     /// What the author should look at.
     pub warnings: Vec<Diagnostic>,
+    /// Names of build arguments that no `ARG` declares: often misspelt. Sorted.
+    pub unused_args: Vec<String>,
 }
 
 /// Lowers a Dockerfile that has no errors.
@@ -111,6 +113,10 @@ fn try_lower(
         ));
     };
     errors.append(&mut lowerer.errors);
+    let stages = lowerer.done.values().chain([&state]);
+    let declared = stages.flat_map(|stage| &stage.build_args);
+    let declared = declared.map(|(name, _)| name.as_str());
+    let unused_args = scope::unused(dockerfile, options, &declared.collect());
     state.config.runtime.labels.extend(options.labels.clone());
     state.config.platform = state.config.platform.normalized();
     lowerer.warnings.sort_by_key(|warning| warning.span.start);
@@ -120,6 +126,7 @@ fn try_lower(
         config: state.config,
         base_history: state.base_history,
         warnings: lowerer.warnings,
+        unused_args,
     })))
 }
 

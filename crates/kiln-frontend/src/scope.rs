@@ -1,7 +1,8 @@
 //! Variables: the environment of a stage, and what is set before the first stage.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use kiln_dockerfile::ast::Instruction;
 use kiln_dockerfile::expand::Vars;
 use kiln_dockerfile::{Diagnostic, Dockerfile};
 use kiln_oci::Platform;
@@ -139,6 +140,42 @@ pub(crate) fn proxies(options: &LowerOptions) -> Vec<(String, String)> {
         }
     }
     proxies
+}
+
+/// The build arguments that are used whether an `ARG` declares them or not, beside the proxies and
+/// those that begin with `BUILDKIT_`.
+const IMPLICIT: &str = "SOURCE_DATE_EPOCH";
+
+/// The build arguments that nothing declares: no `ARG` of the file, of whatever stage, and none in
+/// `declared`, where those of triggers are.
+pub(crate) fn unused(
+    dockerfile: &Dockerfile,
+    options: &LowerOptions,
+    declared: &HashSet<&str>,
+) -> Vec<String> {
+    let global = dockerfile.global_args.iter().flat_map(|args| &args.value);
+    let commands = dockerfile.stages.iter().flat_map(|stage| &stage.commands);
+    let local = commands.flat_map(|command| match &command.instruction {
+        Instruction::Arg(definitions) => definitions.as_slice(),
+        _ => &[],
+    });
+    let written: HashSet<&str> = global
+        .chain(local)
+        .map(|definition| definition.name.value.as_str())
+        .collect();
+    let implicit = |name: &str| {
+        name == IMPLICIT
+            || name.starts_with("BUILDKIT_")
+            || PROXIES.iter().any(|proxy| name.eq_ignore_ascii_case(proxy))
+    };
+    let automatic = automatic(dockerfile, options);
+    let names = options.build_args.keys().filter(|name| {
+        !written.contains(name.as_str())
+            && !declared.contains(name.as_str())
+            && !implicit(name)
+            && !automatic.iter().any(|(automatic, _)| automatic == name)
+    });
+    names.cloned().collect()
 }
 
 /// Arguments that never become part of a process's environment.

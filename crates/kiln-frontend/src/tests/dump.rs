@@ -44,6 +44,9 @@ pub(super) fn dump(text: &str, lowered: &Lowered) -> String {
         let text = entry.created_by.as_deref().unwrap_or_default();
         let _ = writeln!(out, "{kind} {}", text.replace('\n', "\\n"));
     }
+    for name in &lowered.unused_args {
+        let _ = writeln!(out, "unused {name}");
+    }
     out + &diagnostics(text, &lowered.warnings)
 }
 

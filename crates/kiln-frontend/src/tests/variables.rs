@@ -47,6 +47,7 @@ RUN x
             empty ARG B=b
             empty ARG C=b
             layer RUN |3 A=a B=b C=b /bin/sh -c x # buildkit
+            unused D
         "#]],
     );
 }
@@ -412,6 +413,31 @@ RUN echo `
             base  base
             empty ENV A=$B C=c:\d
             layer RUN /bin/sh -c echo   x # buildkit
+        "#]],
+    );
+}
+
+#[test]
+fn build_arguments_that_nothing_declares() {
+    let arguments = [
+        "USED",
+        "TYPO",
+        "ELSEWHERE",
+        "GLOBAL",
+        "HTTPS_PROXY",
+        "SOURCE_DATE_EPOCH",
+        "BUILDKIT_INLINE_CACHE",
+        "TARGETARCH",
+    ];
+    check_with(
+        &with_args(&arguments.map(|name| (name, "x"))),
+        "ARG GLOBAL\nFROM debian AS other\nARG ELSEWHERE\nFROM debian\nARG USED\n",
+        expect![[r#"
+            needs docker.io/library/debian:latest for linux/amd64
+            0() image docker.io/library/debian:latest linux/amd64 *    -- [stage-1 1/1] FROM docker.io/library/debian:latest
+            base  base
+            empty ARG USED=x
+            unused TYPO
         "#]],
     );
 }
