@@ -151,3 +151,19 @@ fn a_failing_step_shows_its_output_and_line() {
         Ok(())
     });
 }
+
+#[test]
+fn a_context_that_is_not_a_directory() {
+    base::run("refuse::a_context_that_is_not_a_directory", || {
+        let kiln = Kiln::new(Who::Root, "refuse-context")?;
+        let folder = Scratch::folder("refuse-context");
+        fs::write(folder.join("Dockerfile"), "FROM scratch\n").unwrap();
+        for path in [folder.join("nowhere"), folder.join("Dockerfile")] {
+            let refused = kiln.command().arg("build").arg(&path).run();
+            let reason = format!("could not open the build context `{}`", path.display());
+            assert!(refused.stderr.contains(&reason), "{refused}");
+            assert_eq!(refused.code, Some(5), "{refused}");
+        }
+        Ok(())
+    });
+}

@@ -15,7 +15,7 @@ use kiln_solve::{Dag, SolveError, solve};
 use crate::assemble::{Times, assemble};
 use crate::base::Base;
 use crate::chain::Chain;
-use crate::context::{ContextFiles, DockerfileText, canonical};
+use crate::context::{ContextFiles, DockerfileText, canonical, open_context};
 use crate::deliver::Delivery;
 use crate::driver::{BuildDriver, Product};
 use crate::error::{BuildError, DockerfileErrors, OutputError, StepError};
@@ -101,6 +101,9 @@ impl Engine {
         reporter: &Reporter<'_>,
         cancel: &CancelToken,
     ) -> Result<Prepared, BuildError> {
+        if let Context::Directory(path) = &request.context {
+            open_context(path)?;
+        }
         let dockerfile = DockerfileText::read(&request.dockerfile, &request.context)?;
         let (tree, mut diagnostics) = kiln_dockerfile::parse(&dockerfile.text);
         let refuse = |diagnostics| {

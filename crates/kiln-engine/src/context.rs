@@ -109,10 +109,7 @@ impl ContextFiles {
         path: &Path,
         dockerfile: &DockerfileText,
     ) -> Result<Self, BuildError> {
-        let root = Dir::open(path).map_err(|source| BuildError::Context {
-            path: path.to_owned(),
-            source,
-        })?;
+        let root = open_context(path)?;
         let id = ContextId::of(canonical(path).as_os_str().as_encoded_bytes());
         Ok(Self {
             root: engine.machine.tree(root),
@@ -131,6 +128,14 @@ impl ContextFiles {
     pub(crate) fn save_digests(&self, engine: &Engine) -> Result<(), BuildError> {
         Ok(engine.store.save_stat_cache(&self.digests.0, self.opened)?)
     }
+}
+
+/// Opens the directory of a context.
+pub(crate) fn open_context(path: &Path) -> Result<Dir, BuildError> {
+    Dir::open(path).map_err(|source| BuildError::Context {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The path by which the same directory or file is known in each build.
