@@ -153,6 +153,36 @@ fn a_failing_step_shows_its_output_and_line() {
 }
 
 #[test]
+fn a_platform_that_the_image_is_not_for() {
+    base::run("refuse::a_platform_that_the_image_is_not_for", || {
+        let kiln = Kiln::new(Who::Root, "refuse-platform")?;
+        let folder = Scratch::folder("refuse-platform");
+        fs::write(
+            folder.join("Dockerfile"),
+            "FROM scratch\nCOPY Dockerfile /\n",
+        )
+        .unwrap();
+        // Nothing listens there, so that the image can't be fetched for the platform either.
+        let name = "127.0.0.1:1/app";
+        let path = folder.display().to_string();
+        kiln.ok(&["build", "--tag", name, &path]);
+        for command in ["inspect", "save"] {
+            let refused = kiln
+                .command()
+                .args([command, "--platform", "linux/s390x", name])
+                .run();
+            let reason = "there is no image for `linux/s390x`, only for";
+            assert!(refused.stderr.contains(reason), "{refused}");
+            assert_ne!(refused.code, Some(0), "{refused}");
+        }
+        let run = ["run", "--platform", "linux/s390x", name, "/x"];
+        let refused = kiln.command().args(run).run();
+        assert_eq!(refused.code, Some(3), "{refused}");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_context_that_is_not_a_directory() {
     base::run("refuse::a_context_that_is_not_a_directory", || {
         let kiln = Kiln::new(Who::Root, "refuse-context")?;

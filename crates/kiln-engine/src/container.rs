@@ -29,7 +29,7 @@ impl Engine {
         (control, cancel): (&Control, &CancelToken),
     ) -> Result<ExitStatus, ContainerError> {
         let reporter = Reporter::new(events);
-        let image = match self.open_image(&request.image, &request.platform) {
+        let image = match self.open_image_for(&request.image, &request.platform) {
             Ok(image) => image,
             Err(crate::OutputError::NoSuchImage(_) | crate::OutputError::Image(_)) => {
                 let name = request

@@ -43,7 +43,8 @@ impl Engine {
         }
     }
 
-    /// The image that `text` names, for one platform.
+    /// The image that `text` names, of several the one for `platform`. A name that has one image
+    /// only gives that, whatever it is for.
     pub fn open_image(&self, text: &str, platform: &Platform) -> Result<Image, OutputError> {
         let found = self.find_image(text)?;
         Ok(kiln_image::select(
@@ -51,6 +52,20 @@ impl Engine {
             &found.target,
             platform,
         )?)
+    }
+
+    /// The image that `text` names, only if it is for this platform: what [`Engine::open_image`]
+    /// would take at its word is refused.
+    pub fn open_image_for(&self, text: &str, platform: &Platform) -> Result<Image, OutputError> {
+        let image = self.open_image(text, platform)?;
+        let found = &image.config().platform;
+        if platform.matches(found) {
+            return Ok(image);
+        }
+        Err(OutputError::Image(ImageError::Platform {
+            wanted: platform.clone(),
+            available: vec![found.clone()],
+        }))
     }
 
     /// All images, those without a name last.

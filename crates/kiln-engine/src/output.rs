@@ -181,9 +181,10 @@ impl Engine {
             let descriptor = match (&request.platform, request.kind) {
                 (None, ArchiveKind::Oci) => found.target,
                 (platform, kind) => {
-                    let platform = platform.clone().unwrap_or_else(Platform::host);
-                    let blobs = StoreBlobs(&self.store);
-                    let image = kiln_image::select(&blobs, &found.target, &platform)?;
+                    let image = match platform {
+                        Some(platform) => self.open_image_for(text, platform)?,
+                        None => self.open_image(text, &Platform::host())?,
+                    };
                     let image = match kind {
                         ArchiveKind::Oci => image,
                         ArchiveKind::Docker => convert(&image, Family::Docker)?,

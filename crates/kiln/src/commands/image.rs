@@ -158,7 +158,12 @@ pub(super) fn inspect(args: &InspectArgs, invocation: &Invocation) -> Result<Exi
     let engine = invocation.open_engine()?;
     let mut documents = Vec::new();
     for name in &args.images {
-        let image = engine.open_image(name, &invocation.settings.platform)?;
+        let platform = &invocation.settings.platform;
+        let image = if args.platform.is_some() {
+            engine.open_image_for(name, platform)?
+        } else {
+            engine.open_image(name, platform)?
+        };
         if args.config || args.manifest {
             let bytes = if args.config {
                 image.config_bytes()

@@ -13,6 +13,7 @@ pub(crate) fn from_flags(cli: &Cli) -> Layer {
         Command::Build(args) => layer.under(build(args)),
         Command::Run(args) => layer.under(run(args)),
         Command::Pull(args) => layer.under(platform(args.platform.as_ref())),
+        Command::Inspect(args) => layer.under(platform(args.platform.as_ref())),
         Command::Bootstrap(args) => {
             layer
                 .under(platform(args.platform.as_ref()))
