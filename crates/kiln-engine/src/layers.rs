@@ -245,6 +245,7 @@ impl<'a> LayerQueue<'a> {
             .collect();
         let options = DiffOptions {
             xattrs: self.engine.machine.overlay_xattrs(),
+            clamp_mtime: self.format.clamp,
         };
         let changes = diff(&upper, &lowers?, &options, &self.cancel)?;
         let mut blob = store.blob_writer()?;

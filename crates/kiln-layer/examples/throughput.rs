@@ -33,7 +33,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let start = Instant::now();
     let xattrs = OverlayXattrs::User;
-    let changes = diff(&source, &[], &DiffOptions { xattrs }, &cancel)?;
+    let changes = diff(
+        &source,
+        &[],
+        &DiffOptions {
+            xattrs,
+            clamp_mtime: None,
+        },
+        &cancel,
+    )?;
     println!(
         "diff: {} entries in {:?}",
         changes.as_slice().len(),

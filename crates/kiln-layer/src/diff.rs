@@ -11,7 +11,7 @@ mod walk;
 
 use std::path::PathBuf;
 
-use kiln_base::{CancelToken, Cancelled};
+use kiln_base::{CancelToken, Cancelled, Timestamp};
 use kiln_sys::fs::{Dir, FsError};
 
 use crate::changes::Changes;
@@ -23,6 +23,9 @@ use crate::overlay::OverlayXattrs;
 pub struct DiffOptions {
     /// Where overlayfs left its marks.
     pub xattrs: OverlayXattrs,
+    /// Times that the layer will clamp to this one are the same: see
+    /// [`crate::LayerOptions::clamp_mtime`].
+    pub clamp_mtime: Option<Timestamp>,
 }
 
 /// Why two trees could not be compared.
@@ -73,7 +76,7 @@ pub fn diff(
         roots: lowers,
         xattrs: options.xattrs,
     };
-    let records = walk::walk(upper, lowers, cancel)?;
+    let records = walk::walk(upper, lowers, options.clamp_mtime, cancel)?;
     Ok(Changes {
         root: upper.try_clone()?,
         list: links::select(records),

@@ -48,7 +48,15 @@ pub fn tar_tree(
 ) -> Result<(), ExportError> {
     // The marks of overlayfs don't show in a mounted root, so it does not matter which are meant.
     let xattrs = OverlayXattrs::User;
-    let changes = diff(root, &[], &DiffOptions { xattrs }, cancel)?;
+    let changes = diff(
+        root,
+        &[],
+        &DiffOptions {
+            xattrs,
+            clamp_mtime: None,
+        },
+        cancel,
+    )?;
     let options = LayerOptions {
         compression: LayerCompression::None,
         clamp_mtime: options.clamp_mtime,
@@ -71,7 +79,15 @@ pub fn export_tree(
     cancel: &CancelToken,
 ) -> Result<(), ExportError> {
     let xattrs = OverlayXattrs::User;
-    let changes = diff(root, &[], &DiffOptions { xattrs }, cancel)?;
+    let changes = diff(
+        root,
+        &[],
+        &DiffOptions {
+            xattrs,
+            clamp_mtime: None,
+        },
+        cancel,
+    )?;
     let mut dirs = Vec::new();
     for change in &changes.list {
         cancel.check()?;

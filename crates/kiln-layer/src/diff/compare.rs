@@ -4,10 +4,12 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 
+use kiln_base::Timestamp;
 use kiln_sys::fs::{Dir, FileType, FsError, Metadata};
 use kiln_sys::xattr::Xattr;
 
 use super::DiffError;
+use crate::options::clamp;
 use crate::overlay::belongs_into_layer;
 
 const READ_BYTES: usize = 256 * 1024;
@@ -40,9 +42,9 @@ impl CompareError {
 /// Whether nothing that a layer stores differs between `upper` and `lower`.
 pub(super) fn unchanged(
     name: &OsStr,
-    upper: &Side<'_>,
-    upper_xattrs: &[Xattr],
+    (upper, upper_xattrs): (&Side<'_>, &[Xattr]),
     lower: &Side<'_>,
+    clamp_mtime: Option<Timestamp>,
 ) -> Result<bool, CompareError> {
     let (ours, theirs) = (upper.metadata, lower.metadata);
     let attributes = |of: &Metadata| {
@@ -58,8 +60,9 @@ pub(super) fn unchanged(
     if attributes(ours) != attributes(theirs) {
         return Ok(false);
     }
+    let mtime = |of: &Metadata| clamp(of.mtime, clamp_mtime);
     let timed = ours.file_type != FileType::Dir;
-    if timed && (ours.size, ours.mtime) != (theirs.size, theirs.mtime) {
+    if timed && (ours.size, mtime(ours)) != (theirs.size, mtime(theirs)) {
         return Ok(false);
     }
     if !same_xattrs(name, upper_xattrs, lower).map_err(CompareError::Fs)? {

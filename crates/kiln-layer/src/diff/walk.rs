@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use kiln_base::CancelToken;
+use kiln_base::{CancelToken, Timestamp};
 use kiln_sys::fs::{Device, Dir, FileType, FsError, Metadata};
 use kiln_sys::xattr::Xattr;
 
@@ -50,6 +50,7 @@ struct Real {
 struct Walk<'a> {
     upper: &'a Dir,
     lowers: Lowers<'a>,
+    clamp_mtime: Option<Timestamp>,
     records: Vec<Record>,
     pending: Vec<Pending>,
 }
@@ -58,11 +59,13 @@ struct Walk<'a> {
 pub(super) fn walk(
     upper: &Dir,
     lowers: Lowers<'_>,
+    clamp_mtime: Option<Timestamp>,
     cancel: &CancelToken,
 ) -> Result<Vec<Record>, DiffError> {
     let mut walk = Walk {
         upper,
         lowers,
+        clamp_mtime,
         records: Vec::new(),
         pending: Vec::new(),
     };
@@ -98,7 +101,7 @@ impl Walk<'_> {
             });
         }
         for real in real.into_iter().rev() {
-            let pending = pend(real, &upper, &lower, at, parent)?;
+            let pending = pend(real, (&upper, &lower), at, parent, self.clamp_mtime)?;
             self.pending.extend(pending);
         }
         Ok(())
@@ -182,10 +185,10 @@ fn whiteouts(
 /// name.
 fn pend(
     real: Real,
-    upper: &Dir,
-    lower: &LowerDir,
+    (upper, lower): (&Dir, &LowerDir),
     at: &PendingDir,
     parent: Option<usize>,
+    clamp_mtime: Option<Timestamp>,
 ) -> Result<Option<Pending>, DiffError> {
     let within = |error: FsError| error.within(&at.path);
     let metadata = real.metadata;
@@ -201,7 +204,7 @@ fn pend(
                 dir: below.dir,
                 metadata: &below.metadata,
             };
-            !compare::unchanged(&real.name, &ours, &real.xattrs, &theirs)
+            !compare::unchanged(&real.name, (&ours, &real.xattrs), &theirs, clamp_mtime)
                 .map_err(|error| error.within(&at.path))?
         }
         None => true,

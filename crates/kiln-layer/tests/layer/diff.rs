@@ -291,3 +291,25 @@ fn a_file_of_the_same_size_and_time_but_other_content_is_new() {
         "]],
     );
 }
+
+#[test]
+fn times_that_the_layer_clamps_are_the_same() {
+    if !is_root("diff") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let lower = "a file 0644 0:0 @20 x\nb file 0644 0:0 @5 x\nc file 0644 0:0 @20 x";
+    let lower = scratch.tree("lower", lower);
+    let upper = "a file 0644 0:0 @30 x\nb file 0644 0:0 @30 x\nc file 0644 0:0 @30 y";
+    let upper = scratch.tree("upper", upper);
+    let options = kiln_layer::DiffOptions {
+        clamp_mtime: Some(kiln_base::Timestamp::new(10, 0)),
+        ..DIFF
+    };
+    let changes = kiln_layer::diff(&upper, &[lower], &options, &CancelToken::new()).unwrap();
+    expect![[r"
+        b file 1 0644 0:0
+        c file 1 0644 0:0
+    "]]
+    .assert_eq(&show(&changes));
+}

@@ -30,6 +30,7 @@ use kiln_sys::fs::Dir;
 /// Tests keep overlayfs' marks where an ordinary user may set them, too.
 const DIFF: DiffOptions = DiffOptions {
     xattrs: OverlayXattrs::User,
+    clamp_mtime: None,
 };
 
 fn changes(upper: &Dir, lowers: &[Dir]) -> Changes {
