@@ -286,7 +286,15 @@ fn write(
     } else {
         OverlayXattrs::Trusted
     };
-    let changes = diff(root, &[], &DiffOptions { xattrs, clamp_mtime: None }, cancel)?;
+    let changes = diff(
+        root,
+        &[],
+        &DiffOptions {
+            xattrs,
+            clamp_mtime: None,
+        },
+        cancel,
+    )?;
     let options = LayerOptions {
         compression: request.compression,
         clamp_mtime: Some(epoch),
