@@ -1,6 +1,7 @@
 //! What can't be done is refused, with the line and the reason, and nothing is left behind.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 use testkit::{Kiln, Scratch, Who};
 
@@ -194,6 +195,23 @@ fn a_context_that_is_not_a_directory() {
             assert!(refused.stderr.contains(&reason), "{refused}");
             assert_eq!(refused.code, Some(5), "{refused}");
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_directory_that_the_user_may_not_read() {
+    base::run("refuse::a_directory_that_the_user_may_not_read", || {
+        let kiln = Kiln::new(Who::User, "refuse-unreadable")?;
+        let folder = Scratch::folder("refuse-unreadable");
+        fs::write(folder.join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
+        let locked = folder.join("open/locked");
+        fs::create_dir_all(&locked).unwrap();
+        fs::set_permissions(&locked, Permissions::from_mode(0o700)).unwrap();
+        let refused = kiln.command().arg("build").arg(&folder).run();
+        assert!(refused.stderr.contains("`open/locked`"), "{refused}");
+        assert!(refused.stderr.contains("Dockerfile:2"), "{refused}");
+        assert_eq!(refused.code, BUILD_FAILED, "{refused}");
         Ok(())
     });
 }

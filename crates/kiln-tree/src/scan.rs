@@ -207,7 +207,10 @@ impl Scan<'_> {
                 let dir = if name == Dir::ITSELF {
                     parent
                 } else {
-                    Arc::new(parent.open_dir(&name).map_err(within)?)
+                    // The error has the directory's own name already.
+                    let above = below.parent().unwrap_or(&below);
+                    let opened = parent.open_dir(&name);
+                    Arc::new(opened.map_err(|error| error.within(self.root.join(above)))?)
                 };
                 let mut entries = dir.entries().map_err(within)?;
                 let listed = Listed {
