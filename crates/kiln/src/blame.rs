@@ -260,6 +260,10 @@ fn build(error: &BuildError) -> Verdict {
 fn base(error: &BaseError) -> Verdict {
     match error {
         BaseError::Layers { .. } | BaseError::Image(_) => REGISTRY,
+        BaseError::Transfer(TransferError::Registry(RegistryError {
+            failure: Failure::Unreachable(_),
+            ..
+        })) => REGISTRY.hint("without a route to a registry, `kiln bootstrap` makes base images"),
         BaseError::Transfer(error) => transfer(error),
         BaseError::Root(error) => root(error),
         BaseError::Snapshot(error) => snapshot(error),
@@ -422,10 +426,8 @@ fn registry(error: &RegistryError) -> Verdict {
         Failure::RateLimited { .. } => REGISTRY.hint("log in, use a mirror, or wait"),
         Failure::Local(_) => MACHINE,
         Failure::Cancelled(_) => STOPPED,
-        Failure::Unreachable(_) => {
-            REGISTRY.hint("without a route to a registry, `kiln bootstrap` makes base images")
-        }
-        Failure::Token { .. }
+        Failure::Unreachable(_)
+        | Failure::Token { .. }
         | Failure::NotFound { .. }
         | Failure::Status { .. }
         | Failure::Protocol(_)
@@ -525,6 +527,16 @@ mod tests {
         };
         check(from_registry(denied(true)), 4, "docker login r.example");
         check(from_registry(denied(false)), 4, "docker login r.example");
+    }
+
+    #[test]
+    fn only_who_fetches_is_told_of_bootstrap() {
+        let unreachable = || Failure::Unreachable("no route".into());
+        check(from_registry(unreachable()), 3, "kiln bootstrap");
+        let BaseError::Transfer(pushed) = from_registry(unreachable()) else {
+            panic!("a failed transfer")
+        };
+        check(OutputError::Transfer(pushed), 3, "");
     }
 
     #[test]
