@@ -202,6 +202,11 @@ impl<'a> Session<'a> {
         scopes: &Scopes,
     ) -> Result<Response, Failure> {
         let http = self.http()?;
+        // A registry may have uploads go elsewhere. That place gets the content, but neither a
+        // credential nor a say in where credentials are sent.
+        if request.url.origin() != self.url("")?.origin() {
+            return exchange(&http, request, None, self.cancel);
+        }
         let authorization = match self.client.memory.challenge(&self.endpoint.host) {
             Some(challenge) => self.authorization(&challenge, scopes)?,
             None => None,

@@ -302,6 +302,33 @@ fn credentials_do_not_follow_a_redirect_to_another_host() {
 }
 
 #[test]
+fn credentials_do_not_follow_an_upload_to_another_host() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("auth.json");
+    let (fake, other) = (start(), Fake::start());
+    fake.require(Auth::Basic("Basic dTpw"));
+    let auth = format!(r#"{{"auths":{{"{}":{{"auth":"dTpw"}}}}}}"#, fake.host);
+    std::fs::write(&file, auth).expect("written");
+    let client = client(&[(&fake.host, plain())], Some(&file));
+    let name = reference(&fake.host, "a/b:1");
+    client
+        .resolve(&name, &CancelToken::new())
+        .expect("the manifest");
+    let target = format!("http://{}/elsewhere", other.host);
+    fake.fail(
+        "POST /v2/a/b/blobs/uploads",
+        Fault::Status(202, vec![("Location", target)], ""),
+        1,
+    );
+    // It may ask for a credential, too, and does not get one.
+    other.require(Auth::Basic("Basic dTpw"));
+    push(&client, &name, b"content", &[]).expect_err("refused there");
+    let log = other.log();
+    assert!(log.starts_with("PUT /elsewhere?digest="), "{log}");
+    assert!(!log.contains('*'), "{log}");
+}
+
+#[test]
 fn a_download_goes_on_where_it_broke_off() {
     let fake = start();
     let content = b"0123456789";
