@@ -89,9 +89,7 @@ fn another_architecture_stands_beside_it() {
             "the host's own table of program formats changed"
         );
         let index = kiln.run(&["inspect", "--manifest", BASE]).ok().json();
-        let manifests = index["manifests"]
-            .as_array()
-            .ok_or_else(|| Absent("an index".into()))?;
+        let manifests = index["manifests"].as_array().expect("an index");
         let architectures = manifests
             .iter()
             .map(|image| &image["platform"]["architecture"]);
