@@ -195,3 +195,28 @@ fn load_takes_what_save_wrote() {
         Ok(())
     });
 }
+
+#[test]
+fn an_archive_on_standard_output_is_all_that_is_there() {
+    base::run(
+        "exchange::an_archive_on_standard_output_is_all_that_is_there",
+        || {
+            let kiln = Kiln::new(Who::Root, "stdout")?;
+            let folder = Scratch::folder("stdout");
+            fs::write(
+                folder.join("Dockerfile"),
+                "FROM scratch\nCOPY Dockerfile /\n",
+            )
+            .unwrap();
+            let built = kiln
+                .command()
+                .args(["build", "--quiet", "-o", "type=oci,dest=-"])
+                .arg(&folder)
+                .run();
+            assert_eq!(built.code, Some(0), "{built}");
+            assert!(built.stdout.ends_with(b"\0"), "the archive ends with zeros");
+            assert!(built.stderr.starts_with("sha256:"), "{}", built.stderr);
+            Ok(())
+        },
+    );
+}

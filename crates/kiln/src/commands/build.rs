@@ -44,7 +44,8 @@ pub(super) fn build(args: &BuildArgs, invocation: &Invocation) -> Result<ExitCod
         return Err(progress.fail(error));
     }
     progress.succeed(&metadata);
-    conclude(&outcome, mode)
+    let archive_on_stdout = request.outputs.iter().any(is_stdout);
+    conclude(&outcome, mode, archive_on_stdout)
 }
 
 /// An archive on somebody's screen helps nobody.
@@ -98,8 +99,14 @@ fn write_files(
     Ok(())
 }
 
-fn conclude(outcome: &BuildOutcome, mode: Mode) -> Result<ExitCode, CliError> {
+/// Says what was built; the image's ID must not get into an archive on standard output.
+fn conclude(
+    outcome: &BuildOutcome,
+    mode: Mode,
+    archive_on_stdout: bool,
+) -> Result<ExitCode, CliError> {
     match (&outcome.image, mode) {
+        (Some(image), Mode::Quiet) if archive_on_stdout => tell(&format!("{}\n", image.config)),
         (Some(image), Mode::Quiet) => print(&format!("{}\n", image.config))?,
         (Some(image), Mode::Tty | Mode::Plain) => {
             let names: Vec<String> = image.names.iter().map(Reference::familiar).collect();
