@@ -62,7 +62,7 @@ pub(crate) struct BuildArgs {
     pub(crate) platform: Option<String>,
 
     /// Another context for `FROM NAME` and `COPY --from=NAME`
-    #[arg(long = "build-context", value_name = "NAME=VALUE", value_parser = parse_named_context)]
+    #[arg(long = "build-context", hide = true, value_name = "NAME=VALUE", value_parser = parse_named_context)]
     pub(crate) build_contexts: Vec<(String, String)>,
 
     #[command(flatten)]
@@ -332,5 +332,16 @@ mod tests {
             None
         );
         assert_eq!(refused("kiln build --builder x ."), Some("--builder"));
+    }
+
+    #[test]
+    fn help_shows_nothing_that_is_refused() {
+        let help = BuildArgs::augment_args(clap::Command::new("build"))
+            .render_long_help()
+            .to_string();
+        for flag in ["--build-context", "--secret", "--cache-from"] {
+            assert!(!help.contains(flag), "{flag}");
+        }
+        assert!(help.contains("--build-arg"));
     }
 }
