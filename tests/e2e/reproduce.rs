@@ -34,8 +34,9 @@ CMD ["cat", "id"]
 /// A time in the past, to which everything newer is set.
 const EPOCH: &str = "1600000000";
 
-fn context(who: Who) -> PathBuf {
-    let folder = Scratch::folder(&format!("reproduce-{}", who.name()));
+/// A folder of its own for each store: tests run at the same time, and times are to make no difference.
+fn context(store: &str) -> PathBuf {
+    let folder = Scratch::folder(&format!("{store}-context"));
     make_tree(
         &folder,
         "
@@ -53,7 +54,7 @@ fn context(who: Who) -> PathBuf {
 fn build(who: Who, store: &str, further: &[&str]) -> Result<String, testkit::Absent> {
     testkit::find_program("busybox")?;
     let kiln = Kiln::new(who, store)?;
-    let context = context(who);
+    let context = context(store);
     let command = kiln.command().env("SOURCE_DATE_EPOCH", EPOCH);
     let command = command
         .args(["build", "--tag", "reproduced"])
