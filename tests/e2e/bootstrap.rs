@@ -1,6 +1,6 @@
 //! `kiln bootstrap`: what the base image is, and that it is the same wherever it is made.
 
-use testkit::{Absent, FlatImage, Kiln, Program, Who};
+use testkit::{FlatImage, Kiln, Program, Who};
 
 use crate::base::{self, BASE};
 

@@ -1,5 +1,7 @@
 //! Images in the local store: found by what people type, listed, named, removed.
 
+use std::collections::BTreeSet;
+
 use kiln_image::{Image, ImageError};
 use kiln_oci::{Descriptor, Document, MAX_DOCUMENT_SIZE, Platform, Reference};
 
@@ -68,11 +70,26 @@ impl Engine {
         }))
     }
 
-    /// All images, those without a name last.
+    /// The manifest or the index that `text` names, byte for byte.
+    pub fn image_document(&self, text: &str) -> Result<Vec<u8>, OutputError> {
+        let target = self.find_image(text)?.target;
+        Ok(kiln_image::read_blob(&StoreBlobs(&self.store), &target).map_err(ImageError::from)?)
+    }
+
+    /// All images, those without a name last. An image without a name that is part of an index
+    /// with one is not told by itself.
     pub fn images(&self) -> Result<Vec<ImageRow>, OutputError> {
-        self.store
-            .images()?
-            .into_iter()
+        let all = self.store.images()?;
+        let mut parts = BTreeSet::new();
+        for index in all
+            .iter()
+            .filter(|image| image.target.media_type.is_index())
+        {
+            let images = self.images_of(&index.target)?;
+            parts.extend(images.iter().map(|image| image.descriptor().digest.clone()));
+        }
+        all.into_iter()
+            .filter(|image| image.name.is_some() || !parts.contains(&image.target.digest))
             .map(|image| self.row(image))
             .collect()
     }

@@ -59,7 +59,7 @@ pub(crate) struct InspectArgs {
     #[arg(long, conflicts_with = "manifest")]
     pub(crate) config: bool,
 
-    /// Print the manifest as it is stored
+    /// Print the manifest, or the index of several platforms, as it is stored
     #[arg(long, visible_alias = "raw")]
     pub(crate) manifest: bool,
 }

@@ -159,6 +159,10 @@ pub(super) fn inspect(args: &InspectArgs, invocation: &Invocation) -> Result<Exi
     let mut documents = Vec::new();
     for name in &args.images {
         let platform = &invocation.settings.platform;
+        if args.manifest && args.platform.is_none() {
+            terminal::print_bytes(&engine.image_document(name)?)?;
+            continue;
+        }
         let image = if args.platform.is_some() {
             engine.open_image_for(name, platform)?
         } else {
