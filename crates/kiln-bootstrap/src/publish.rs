@@ -60,18 +60,38 @@ pub(crate) fn publish(
     let manifest = put(store, manifest.media_type(), &manifest.to_bytes())?
         .with_platform(request.platform.normalized());
 
-    let others = other_platforms(store, &request.name, &request.platform)?;
-    let target = if others.is_empty() {
-        Descriptor {
+    let before = images_of(store, &request.name)?;
+    let others = elsewhere(&before, &request.platform);
+    let index = (!others.is_empty()).then(|| index_of(others, manifest.clone()));
+    let target = match &index {
+        None => Descriptor {
             platform: None,
             ..manifest.clone()
-        }
-    } else {
-        let index = index_of(others, manifest.clone());
-        put(store, index.media_type(), &index.to_bytes())?
+        },
+        Some(index) => put(store, index.media_type(), &index.to_bytes())?,
     };
+    let old = store.image(&request.name)?;
     store.tag(&request.name, &target, epoch)?;
+    if let (Some(old), Some(index)) = (old, index)
+        && before.iter().all(|image| holds(&index, image))
+    {
+        forget_unnamed(store, &old.target)?;
+    }
     Ok((manifest, target))
+}
+
+fn holds(index: &Index, image: &Descriptor) -> bool {
+    let mut digests = index.manifests.iter().map(|entry| &entry.digest);
+    digests.any(|digest| *digest == image.digest)
+}
+
+/// What lost its only name to an index that holds all of it is no image of its own any more.
+fn forget_unnamed(store: &Store, image: &Descriptor) -> Result<(), BootstrapError> {
+    let entries = store.images_by_id(image.digest.as_str())?;
+    if entries.iter().all(|entry| entry.name.is_none()) {
+        store.remove_image(&image.digest)?;
+    }
+    Ok(())
 }
 
 fn put(store: &Store, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor, BootstrapError> {
@@ -87,12 +107,8 @@ fn index_of(mut images: Vec<Descriptor>, new: Descriptor) -> Index {
     Index::new(Family::Oci, images)
 }
 
-/// The images that the name stands for now and that run elsewhere.
-fn other_platforms(
-    store: &Store,
-    name: &Reference,
-    platform: &Platform,
-) -> Result<Vec<Descriptor>, BootstrapError> {
+/// The images that the name stands for now, each with its platform.
+fn images_of(store: &Store, name: &Reference) -> Result<Vec<Descriptor>, BootstrapError> {
     let Some(image) = store.image(name)? else {
         return Ok(Vec::new());
     };
@@ -119,14 +135,20 @@ fn other_platforms(
             }]
         }
     };
-    let elsewhere = |image: &Descriptor| match &image.platform {
-        Some(known) => known.normalized() != platform.normalized(),
-        None => false,
-    };
     Ok(images
         .into_iter()
-        .filter(|image| !image.is_attestation() && elsewhere(image))
+        .filter(|image| !image.is_attestation() && image.platform.is_some())
         .collect())
+}
+
+/// Those of the images that run on another platform.
+fn elsewhere(images: &[Descriptor], platform: &Platform) -> Vec<Descriptor> {
+    let platform = Some(platform.normalized());
+    let others = images.iter().filter(|image| {
+        let known = image.platform.as_ref().map(Platform::normalized);
+        known != platform
+    });
+    others.cloned().collect()
 }
 
 #[cfg(test)]
@@ -159,7 +181,11 @@ mod tests {
             let layer = summary(platform);
             store.write_blob(platform.as_bytes()).unwrap();
             let (_, target) = publish(&store, &request, epoch, &layer).unwrap();
-            let image = store.image(&name).unwrap().unwrap();
+            let images = store.images().unwrap();
+            let [image] = images.as_slice() else {
+                panic!("more than the name's own image: {images:?}");
+            };
+            assert_eq!(image.name.as_ref(), Some(&name));
             assert_eq!(image.target.digest, target.digest);
             let bytes = store.read_blob(&target.digest, 1 << 20).unwrap().unwrap();
             let text = match Document::parse(&bytes, None).unwrap() {
