@@ -30,7 +30,11 @@ for file in "$1"/daemons/*; do
     for _ in $(seq 100); do kill -0 "$pid" 2> /dev/null || break; sleep 0.1; done
     kill -9 "$pid" 2> /dev/null
 done
-rm -rf "$1" 2> /dev/null && exit
+# A daemon that was stopped may leave mounts: nothing may be removed through one.
+while read -r _ path _; do
+    case $path in "$1"/*) umount -l "$path" ;; esac
+done < /proc/mounts
+rm -rf --one-file-system "$1" 2> /dev/null && exit
 unshare --map-root-user --map-auto rm -rf "$1"
 "#;
 
