@@ -1,7 +1,9 @@
 //! One command, timed as a whole process, with the memory of what it started.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// What one run cost.
@@ -30,9 +32,17 @@ pub(crate) fn cost(command: &mut Command) -> Result<Cost, String> {
             text
         })
     });
-    let peak_kb = watch(&mut child);
+    let pid = child.id();
+    let ended = Arc::new(AtomicBool::new(false));
+    let sampler = {
+        let ended = Arc::clone(&ended);
+        std::thread::spawn(move || watch(pid, &ended))
+    };
+    // Waited for by a thread that does nothing else: the samples must not be in the time.
     let status = child.wait().map_err(|error| error.to_string())?;
     let wall = began.elapsed();
+    ended.store(true, Ordering::Relaxed);
+    let peak_kb = sampler.join().unwrap_or(0);
     let stderr = stderr
         .and_then(|thread| thread.join().ok())
         .unwrap_or_default();
@@ -48,11 +58,11 @@ pub(crate) fn cost(command: &mut Command) -> Result<Cost, String> {
 
 /// Samples the process and its descendants until it ends. The kernel keeps each process's high
 /// water mark, so a sample misses only what grew since the one before.
-fn watch(child: &mut Child) -> u64 {
+fn watch(root: u32, ended: &AtomicBool) -> u64 {
     let mut peaks: BTreeMap<u32, u64> = BTreeMap::new();
-    let mut pause = Duration::from_micros(500);
-    while matches!(child.try_wait(), Ok(None)) {
-        for pid in family(child.id()) {
+    let mut pause = Duration::from_millis(1);
+    while !ended.load(Ordering::Relaxed) {
+        for pid in family(root) {
             if let Some(kb) = high_water_mark(pid) {
                 let peak = peaks.entry(pid).or_default();
                 *peak = kb.max(*peak);
