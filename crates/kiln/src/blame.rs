@@ -447,6 +447,14 @@ fn container(error: &ContainerError) -> Verdict {
         ContainerError::Image(error) => output(error),
         ContainerError::Root(error) => root(error),
         ContainerError::Trust(error) => step(error),
+        ContainerError::Exec(error @ ExecError::NotFound { .. }) => Verdict {
+            exit: Exit::NotFound,
+            ..exec(error)
+        },
+        ContainerError::Exec(error @ ExecError::NotExecutable { .. }) => Verdict {
+            exit: Exit::NotExecutable,
+            ..exec(error)
+        },
         ContainerError::Exec(error) => exec(error),
     }
 }
@@ -507,6 +515,13 @@ mod tests {
             repository: "a".to_owned(),
         });
         TransferError::Registry(RegistryError { attempt, failure }).into()
+    }
+
+    #[test]
+    fn a_program_that_is_not_in_the_image_has_the_shells_code() {
+        let program = "/nope".to_owned();
+        let error = ContainerError::Exec(ExecError::NotFound { program });
+        assert_eq!(CliError::from(error).exit.code(), 127);
     }
 
     #[test]

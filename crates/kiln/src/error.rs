@@ -37,6 +37,10 @@ pub(crate) enum Exit {
     )]
     Timeout,
     Cancelled,
+    /// `kiln run`: the program is there but can't be executed. As shells and docker have it.
+    NotExecutable,
+    /// `kiln run`: the program is not there.
+    NotFound,
 }
 
 impl Exit {
@@ -51,6 +55,8 @@ impl Exit {
             Self::Resources => 6,
             Self::Timeout => 7,
             Self::Cancelled => 8,
+            Self::NotExecutable => 126,
+            Self::NotFound => 127,
         }
     }
 }
