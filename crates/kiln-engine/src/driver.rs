@@ -443,7 +443,7 @@ mod tests {
             parents: false,
             exclude: Vec::new(),
             unpack: kiln_graph::Unpack::Never,
-            no_follow: true,
+            link: true,
         });
         let meta = StepMeta {
             name: String::new(),

@@ -143,7 +143,7 @@ impl Lowerer<'_> {
             parents: parts.parents,
             exclude,
             unpack: parts.unpack,
-            no_follow: link,
+            link,
         };
         let source = match op.from {
             CopyFrom::Nothing => None,

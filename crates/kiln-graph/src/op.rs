@@ -135,8 +135,9 @@ pub struct CopyOp {
     pub exclude: Vec<String>,
     /// What becomes of archives.
     pub unpack: Unpack,
-    /// Symbolic links in the destination are not followed: the copy is made for `--link`.
-    pub no_follow: bool,
+    /// The copy is made for `--link`: its root is empty, so there are no symbolic links in the
+    /// destination that it could follow.
+    pub link: bool,
 }
 
 /// A directory that has to exist: `WORKDIR`.
@@ -228,7 +229,7 @@ impl CopyOp {
         let switches = [
             ("--parents", self.parents),
             ("unpack", self.unpack == Unpack::Archives),
-            ("--link", self.no_follow),
+            ("--link", self.link),
         ];
         for (label, on) in switches {
             parts.push(Part::new(label, if on { "on" } else { "off" }));

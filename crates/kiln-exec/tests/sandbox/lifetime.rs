@@ -90,8 +90,8 @@ pub(crate) fn failures_are_told_apart() {
     assert!(matches!(error, ExecError::NoCommand));
     let root = world.root();
     let mut spec = world.spec(&root, &["sh", "-c", "pwd"]);
-    spec.cwd = "/work/deep".into();
-    assert_eq!(execute(&spec).unwrap().stdout, "/work/deep\n");
+    spec.cwd = "/srv/deep".into();
+    assert_eq!(execute(&spec).unwrap().stdout, "/srv/deep\n");
 }
 
 pub(crate) fn background_processes_die_with_the_program() {

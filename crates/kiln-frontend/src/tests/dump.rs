@@ -138,7 +138,7 @@ fn copy(copy: &CopyOp) -> String {
     let flags = [
         (copy.parents, " parents"),
         (copy.unpack == Unpack::Archives, " unpack"),
-        (copy.no_follow, " no-follow"),
+        (copy.link, " no-follow"),
     ];
     out.extend(flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name));
     out
