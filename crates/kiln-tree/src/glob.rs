@@ -243,6 +243,11 @@ mod tests {
     }
 
     #[test]
+    fn a_negated_class_that_took_a_slash_is_not_tried_elsewhere() {
+        check("*[^a]*: b !b/");
+    }
+
+    #[test]
     fn backslashes_quote() {
         check(
             r"
@@ -299,6 +304,9 @@ mod tests {
     proptest! {
         #[test]
         fn matches_by_definition(pattern in r"[ab/*?]{0,8}(\[\^?[ab-]\])?[a*]{0,3}", text in "[ab/]{0,9}") {
+            // A negated class also takes a slash, and Go then does not go back to try another place:
+            // the one case in which it is not the definition, told by a row of its own.
+            let text = if pattern.contains("[^") { text.replace('/', "b") } else { text };
             if let Ok(parsed) = Pattern::parse(&pattern) {
                 let chars: Vec<_> = text.chars().collect();
                 prop_assert_eq!(parsed.matches(text.as_bytes()), slow_match(&parsed.0, &chars));
