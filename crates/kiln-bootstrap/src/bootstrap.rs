@@ -26,7 +26,7 @@ use crate::{Archive, BootstrapError, BootstrapRequest, clean, publish};
 pub struct Bootstrapped {
     /// The image's own manifest.
     pub manifest: Descriptor,
-    /// What the name stands for now: the manifest, or an index of images for several platforms.
+    /// What the name now stands for: the manifest, or an index of images for several platforms.
     pub target: Descriptor,
     /// The time that no file in the image is later than.
     pub epoch: Timestamp,

@@ -128,7 +128,7 @@ pub enum BootstrapError {
     #[error("could not use the store")]
     Store(#[from] StoreError),
     /// What the name stood for before can't be read.
-    #[error("could not read what `{name}` stands for now")]
+    #[error("could not read what `{name}` now stands for")]
     Previous {
         /// The name.
         name: String,

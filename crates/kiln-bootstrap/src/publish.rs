@@ -45,7 +45,7 @@ pub(crate) fn config(
 }
 
 /// Stores configuration and manifest, and makes the name stand for the image beside those of other
-/// platforms. Returns the manifest and what the name stands for now.
+/// platforms. Returns the manifest and what the name now stands for.
 pub(crate) fn publish(
     store: &Store,
     request: &BootstrapRequest,
@@ -107,7 +107,7 @@ fn index_of(mut images: Vec<Descriptor>, new: Descriptor) -> Index {
     Index::new(Family::Oci, images)
 }
 
-/// The images that the name stands for now, each with its platform.
+/// The images that the name now stands for, each with its platform.
 fn images_of(store: &Store, name: &Reference) -> Result<Vec<Descriptor>, BootstrapError> {
     let Some(image) = store.image(name)? else {
         return Ok(Vec::new());

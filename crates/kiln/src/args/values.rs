@@ -220,7 +220,7 @@ impl FromStr for VolumeSpec {
 /// The network of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum NetworkName {
-    /// The host's network, for now
+    /// The host's network
     Default,
     /// The host's network
     Host,
