@@ -28,7 +28,12 @@ const RANKS: &[(&str, Place)] = &[
     ("kiln-store", Place::Rank(2)),
     ("kiln-registry", Place::Rank(3)),
     ("kiln-bootstrap", Place::Rank(3)),
-    ("kiln-engine", Place::Rank(4)),
+    ("kiln-bake", Place::Rank(2)),
+    ("kiln-attest", Place::Rank(2)),
+    ("kiln-report", Place::Rank(2)),
+    ("kiln-fetch", Place::Rank(3)),
+    ("kiln-cache", Place::Rank(4)),
+    ("kiln-engine", Place::Rank(5)),
     ("kiln", Place::Rank(6)),
     ("testkit", Place::Development),
     ("kiln-tests", Place::Development),
@@ -41,7 +46,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("libc", &["kiln-sys"]),
     ("rusqlite", &["kiln-store"]),
     ("clap", &["kiln"]),
-    ("reqwest", &["kiln-registry", "kiln-engine"]),
+    ("reqwest", &["kiln-registry", "kiln-fetch", "kiln-cache", "kiln-engine"]),
 ];
 
 /// One dependency of one crate of the workspace.

@@ -1,0 +1,1 @@
+//! What is said about an image: SPDX bills of materials and SLSA provenance.

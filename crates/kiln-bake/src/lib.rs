@@ -1,0 +1,1 @@
+//! Bake files: HCL, JSON and compose, to resolved targets.

@@ -1,0 +1,1 @@
+//! Build caches that travel between machines.

@@ -1,0 +1,1 @@
+//! Git repositories and HTTP downloads as build inputs.

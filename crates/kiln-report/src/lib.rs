@@ -1,0 +1,1 @@
+//! Builds, graphs and images drawn for people.
