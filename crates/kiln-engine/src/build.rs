@@ -21,7 +21,9 @@ use crate::driver::{BuildDriver, Product};
 use crate::error::{BuildError, DockerfileErrors, OutputError, StepError};
 use crate::layers::{LayerFormat, LayerQueue};
 use crate::reporter::Reporter;
-use crate::request::{BuildRequest, CacheUse, Context, Dockerfile, FileTimes, Output};
+use crate::request::{
+    BuildRequest, CacheUse, Context, Dockerfile, FileTimes, ImageOptions, Output,
+};
 use crate::{BuildOutcome, BuiltImage, Engine};
 
 /// A Dockerfile with everything found that it begins with.
@@ -46,7 +48,7 @@ impl Engine {
         let prepared = self.prepare(request, &reporter, cancel)?;
         let context = match &request.context {
             Context::Directory(path) => Some(ContextFiles::open(self, path, &prepared.dockerfile)?),
-            Context::Empty => None,
+            _ => None,
         };
         let format = LayerFormat {
             family: request.format,
@@ -328,14 +330,22 @@ impl Engine {
 impl BuildRequest {
     /// Whether any output needs the image, and not only its files.
     fn outputs_image(&self) -> bool {
-        let files = |output: &Output| matches!(output, Output::Tar(_) | Output::Local(_));
+        let files = |output: &Output| {
+            matches!(
+                output,
+                Output::Tar { .. } | Output::Local { .. } | Output::CacheOnly
+            )
+        };
         self.outputs.is_empty() || !self.outputs.iter().all(files)
     }
 
     /// The outputs; where none was asked for, the local store.
     fn effective_outputs(&self) -> Vec<Output> {
         if self.outputs.is_empty() {
-            vec![Output::Store]
+            vec![Output::Store {
+                image: ImageOptions::default(),
+                unpack: false,
+            }]
         } else {
             self.outputs.clone()
         }
@@ -347,11 +357,11 @@ fn lower_options(request: &BuildRequest) -> LowerOptions {
         target: request.target.clone(),
         build_args: request.build_args.clone(),
         labels: request.labels.clone(),
-        target_platform: request.platform.clone(),
+        target_platform: request.platforms[0].clone(),
         build_platform: Platform::host(),
         no_cache: match request.cache {
             CacheUse::Use => NoCache::None,
-            CacheUse::Ignore => NoCache::All,
+            CacheUse::Ignore | CacheUse::IgnoreStages(_) => NoCache::All,
         },
     }
 }
@@ -361,11 +371,14 @@ fn place(request: &BuildRequest) -> String {
     let dockerfile = match &request.dockerfile {
         Dockerfile::Default => "default".to_owned(),
         Dockerfile::Path(path) => canonical(path).display().to_string(),
+        Dockerfile::InContext(path) | Dockerfile::Http(path) => path.clone(),
         Dockerfile::Text(_) => "standard input".to_owned(),
     };
     let context = match &request.context {
         Context::Directory(path) => canonical(path).display().to_string(),
         Context::Empty => "no context".to_owned(),
+        Context::Git(url) | Context::Http(url) => url.clone(),
+        Context::Archive(path) => canonical(path).display().to_string(),
     };
     format!("{context} {dockerfile}")
 }

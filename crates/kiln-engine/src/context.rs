@@ -63,7 +63,8 @@ impl DockerfileText {
                     usual
                 }
             }
-            (Dockerfile::Default, Context::Empty) => PathBuf::from("Dockerfile"),
+            (Dockerfile::InContext(path) | Dockerfile::Http(path), _) => PathBuf::from(path),
+            (Dockerfile::Default, _) => PathBuf::from("Dockerfile"),
         };
         let bytes =
             files::read_limited(&path, MAX_TEXT).map_err(|source| BuildError::ReadDockerfile {

@@ -33,22 +33,41 @@ impl Delivery<'_> {
             ..
         } = *self;
         match (output, self.image) {
-            (Output::Tar(dest), _) => engine.write_tar(chain, &self.export(), dest, cancel),
-            (Output::Local(dest), _) => engine.write_local(chain, &self.export(), dest, cancel),
+            (Output::Tar { dest, .. }, _) => engine.write_tar(chain, &self.export(), dest, cancel),
+            (Output::Local { dest, .. }, _) => {
+                engine.write_local(chain, &self.export(), dest, cancel)
+            }
             // Each other output asked for the image.
-            (_, None) => Ok(()),
-            (Output::Store, Some(image)) => engine.keep(image, &self.request.tags),
-            (Output::Push { names }, Some(image)) => self.push(image, self.or_tags(names)),
-            (Output::Archive { kind, names, dest }, Some(image)) => {
-                let names = self.or_tags(names).to_vec();
+            (Output::CacheOnly, _) | (_, None) => Ok(()),
+            (Output::Store { .. }, Some(image)) => engine.keep(image, &self.request.tags),
+            (Output::Push { image: options, .. }, Some(image)) => {
+                self.push(image, self.or_tags(&options.names))
+            }
+            (
+                Output::Archive {
+                    kind,
+                    image: options,
+                    dest,
+                },
+                Some(image),
+            ) => {
+                let names = self.or_tags(&options.names).to_vec();
                 engine.write_archive(*kind, &[(image.clone(), names)], dest)
             }
-            (Output::Layout { names, dest }, Some(image)) => {
-                engine.write_layout(image, self.or_tags(names), dest)
-            }
-            (Output::Load(LoadTarget::Socket(socket)), Some(image)) => {
-                engine.load_into(socket, image, &self.request.tags)
-            }
+            (
+                Output::Layout {
+                    image: options,
+                    dest,
+                },
+                Some(image),
+            ) => engine.write_layout(image, self.or_tags(&options.names), dest),
+            (
+                Output::Load {
+                    target: LoadTarget::Socket(socket),
+                    ..
+                },
+                Some(image),
+            ) => engine.load_into(socket, image, &self.request.tags),
         }
     }
 
@@ -102,7 +121,7 @@ impl Output {
     /// What progress calls it.
     pub(crate) fn title(&self) -> String {
         match self {
-            Self::Store => "store the image".to_owned(),
+            Self::Store { .. } => "store the image".to_owned(),
             Self::Push { .. } => "push the image".to_owned(),
             Self::Archive {
                 kind: ArchiveKind::Oci,
@@ -113,11 +132,15 @@ impl Output {
                 ..
             } => "write a Docker archive".to_owned(),
             Self::Layout { dest, .. } => format!("write the OCI layout {}", dest.display()),
-            Self::Tar(_) => "write the files as tar".to_owned(),
-            Self::Local(dest) => format!("copy the files to {}", dest.display()),
-            Self::Load(LoadTarget::Socket(socket)) => {
+            Self::Tar { .. } => "write the files as tar".to_owned(),
+            Self::Local { dest, .. } => format!("copy the files to {}", dest.display()),
+            Self::Load {
+                target: LoadTarget::Socket(socket),
+                ..
+            } => {
                 format!("load the image into {}", socket.display())
             }
+            Self::CacheOnly => "keep the result in the cache".to_owned(),
         }
     }
 }

@@ -55,8 +55,9 @@ pub use kiln_exec::Control;
 pub use load::Loaded;
 pub use outcome::{BuildOutcome, BuiltImage, ImageRow};
 pub use request::{
-    ArchiveKind, BuildRequest, CacheUse, Context, Dest, Dockerfile, FileTimes, LoadTarget, Output,
-    Pull, RunRequest, SaveRequest, Stdio, Trust, Volume,
+    Allow, Annotation, AnnotationLevel, ArchiveKind, BuildRequest, CacheUse, Context, Dest,
+    Dockerfile, FileTimes, ImageOptions, LoadTarget, LocalMode, NamedContext, Output, Pull,
+    RunRequest, SaveRequest, SshSource, Stdio, StepSettings, Trust, Ulimit, Volume,
 };
 
 /// Builds images, and moves them between the store, registries, archives and container engines.

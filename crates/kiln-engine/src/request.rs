@@ -4,16 +4,28 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use kiln_base::Timestamp;
+use kiln_base::{Secret, Timestamp};
 use kiln_graph::Network;
 use kiln_layer::LayerCompression;
-use kiln_oci::{Family, Platform, Reference};
+use kiln_oci::{Digest, Family, Platform, Reference};
+
+mod output;
+
+pub use output::{
+    Annotation, AnnotationLevel, ArchiveKind, Dest, ImageOptions, LoadTarget, LocalMode, Output,
+};
 
 /// A build, as the engine does it.
 #[derive(Debug, Clone)]
 pub struct BuildRequest {
+    /// What progress calls this build where there are several: the bake target's name. Empty
+    /// otherwise.
+    pub name: String,
     /// Where `COPY` and `ADD` find their files.
     pub context: Context,
+    /// `--build-context`: further places for files, and images under other names. The key is the
+    /// name as written, with its optional `::platform`.
+    pub contexts: BTreeMap<String, NamedContext>,
     /// The Dockerfile.
     pub dockerfile: Dockerfile,
     /// The stage to build; the last one where it is `None`.
@@ -22,8 +34,9 @@ pub struct BuildRequest {
     pub build_args: BTreeMap<String, String>,
     /// `--label`.
     pub labels: BTreeMap<String, String>,
-    /// The platform to build for.
-    pub platform: Platform,
+    /// The platforms to build for, in the order asked for; never empty. More than one gives an
+    /// index.
+    pub platforms: Vec<Platform>,
     /// Names for the result.
     pub tags: Vec<Reference>,
     /// What becomes of the result. Empty means the local store.
@@ -32,10 +45,14 @@ pub struct BuildRequest {
     pub cache: CacheUse,
     /// When a base image is looked up in its registry.
     pub pull: Pull,
-    /// The network of steps that do not say which.
-    pub network: Network,
-    /// Lines added to `/etc/hosts` of steps: name and address.
-    pub extra_hosts: Vec<(String, String)>,
+    /// What steps are given beside their root.
+    pub steps: StepSettings,
+    /// What `RUN --mount=type=secret` may have, and what fetching sources may use, by id.
+    pub secrets: BTreeMap<String, Secret<Vec<u8>>>,
+    /// What `RUN --mount=type=ssh` and git over SSH may use, by id.
+    pub ssh: BTreeMap<String, SshSource>,
+    /// Proxy variables for what kiln itself fetches (sources and contexts), as name and value.
+    pub proxies: Vec<(String, String)>,
     /// Steps that run at the same time, and threads that compress.
     pub jobs: NonZeroUsize,
     /// `SOURCE_DATE_EPOCH`: the time of the image's documents, and the latest time of a file in a
@@ -47,10 +64,60 @@ pub struct BuildRequest {
     pub format: Family,
     /// How new layers are compressed.
     pub compression: LayerCompression,
+    /// `--annotation`.
+    pub annotations: Vec<Annotation>,
     /// Certificate authorities that `RUN` steps trust in addition to the image's own.
     pub trust: Trust,
     /// Say for each step why its result was, or was not, found in the cache.
     pub explain: bool,
+}
+
+/// What the steps of a build are given beside their root.
+#[derive(Debug, Clone)]
+pub struct StepSettings {
+    /// The network of steps that do not say which.
+    pub network: Network,
+    /// Lines added to `/etc/hosts` of steps: name and address.
+    pub extra_hosts: Vec<(String, String)>,
+    /// What steps may ask for beyond the usual (`--allow`).
+    pub allow: Allow,
+    /// `--shm-size`: bytes of `/dev/shm`; `None` for 64 MiB.
+    pub shm_size: Option<u64>,
+    /// `--ulimit`.
+    pub ulimits: Vec<Ulimit>,
+    /// `--cgroup-parent`.
+    pub cgroup_parent: Option<String>,
+    /// `--resource`: limits of a step's control group, as name and value (`memory`, `cpu-quota`).
+    pub resources: BTreeMap<String, String>,
+}
+
+/// What steps may ask for beyond the usual: BuildKit's entitlements.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Allow {
+    /// `network.host`: `RUN --network=host`.
+    pub network_host: bool,
+    /// `security.insecure`: `RUN --security=insecure`.
+    pub security_insecure: bool,
+}
+
+/// A limit of `setrlimit`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ulimit {
+    /// As Docker writes it, lower case without `RLIMIT_`: `nofile`.
+    pub name: String,
+    /// The limit in force; `None` means none.
+    pub soft: Option<u64>,
+    /// The most it may be raised to; `None` means none.
+    pub hard: Option<u64>,
+}
+
+/// Where SSH keys come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SshSource {
+    /// An agent's socket.
+    Agent(PathBuf),
+    /// Private key files, not encrypted.
+    Keys(Vec<PathBuf>),
 }
 
 /// Where the files of a build come from.
@@ -60,6 +127,32 @@ pub enum Context {
     Directory(PathBuf),
     /// No files at all: a Dockerfile on standard input and nothing else.
     Empty,
+    /// A git repository, as written: see [`kiln_dockerfile::gitref`].
+    Git(String),
+    /// A URL: an archive, or a Dockerfile alone.
+    Http(String),
+    /// An archive in a file on this machine: what came on standard input.
+    Archive(PathBuf),
+}
+
+/// What a name given by `--build-context` stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedContext {
+    /// Files.
+    Files(Context),
+    /// An image by another name (`docker-image://`).
+    Image(Reference),
+    /// An image in an OCI layout (`oci-layout://`).
+    Layout {
+        /// The layout's directory.
+        path: PathBuf,
+        /// The tag in its index, where one was given.
+        tag: Option<String>,
+        /// The digest of the manifest or index, where one was given.
+        digest: Option<Digest>,
+    },
+    /// The result of another build of the same call, by its place in the list (`target:`).
+    Build(usize),
 }
 
 /// Where the Dockerfile is.
@@ -69,17 +162,23 @@ pub enum Dockerfile {
     Default,
     /// A file on this machine.
     Path(PathBuf),
-    /// Its text, as read from standard input.
+    /// A path in the context: for contexts that are fetched.
+    InContext(String),
+    /// A URL.
+    Http(String),
+    /// Its text, as read from standard input or a bake file.
     Text(String),
 }
 
 /// Which cached results a build may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CacheUse {
     /// All that fit.
     Use,
     /// None; new results replace the old ones.
     Ignore,
+    /// All but those of these stages, by name or number (`--no-cache-filter`).
+    IgnoreStages(Vec<String>),
 }
 
 /// When a base image is looked up in its registry.
@@ -110,65 +209,6 @@ pub enum Trust {
     ImageOnly,
     /// These, as concatenated PEM certificates.
     Extra(Vec<u8>),
-}
-
-/// One thing that becomes of a build's result.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// The image in the local store, under the request's tags.
-    Store,
-    /// The image in the registries that its names say.
-    Push {
-        /// The names; the request's tags where empty.
-        names: Vec<Reference>,
-    },
-    /// An archive.
-    Archive {
-        /// Its layout.
-        kind: ArchiveKind,
-        /// The names inside the archive; the request's tags where empty.
-        names: Vec<Reference>,
-        /// Where it goes.
-        dest: Dest,
-    },
-    /// An OCI layout as a directory (`type=oci,tar=false`).
-    Layout {
-        /// The names inside the layout; the request's tags where empty.
-        names: Vec<Reference>,
-        /// The directory, created if it does not exist.
-        dest: PathBuf,
-    },
-    /// The result's files as a tar stream.
-    Tar(Dest),
-    /// The result's files in a directory.
-    Local(PathBuf),
-    /// The image in a running Docker or Podman.
-    Load(LoadTarget),
-}
-
-/// The layout of an image archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ArchiveKind {
-    /// An OCI layout as a tar file.
-    Oci,
-    /// What `docker save` writes; the same file is an OCI layout, too.
-    Docker,
-}
-
-/// Where a stream goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Dest {
-    /// Standard output.
-    Stdout,
-    /// A file; it appears under its name only when it is complete.
-    File(PathBuf),
-}
-
-/// A running container engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LoadTarget {
-    /// The Docker or Podman API at this Unix socket.
-    Socket(PathBuf),
 }
 
 /// What an image archive is made of.

@@ -30,10 +30,10 @@ pub(crate) fn run(
 ) -> Result<Chain, StepError> {
     let root = engine.writable_root(below)?;
     let dir = root.dir(engine)?;
-    let network = network(op.network, request.network);
+    let network = network(op.network, request.steps.network);
     let mut env = op.env.clone();
     env.extend_from_slice(&op.uncached_env);
-    let mut mounts = name_resolution(engine, network, &request.extra_hosts);
+    let mut mounts = name_resolution(engine, network, &request.steps.extra_hosts);
     mounts.extend(op.files.iter().map(|file| StepMount {
         target: file.path.clone(),
         kind: MountKind::File {
@@ -75,12 +75,12 @@ pub(crate) fn run(
 /// What the request says for all steps and this one can see, as parts of its key. Not the host's
 /// name servers and not extra authorities, which are to make no difference.
 pub(crate) fn request_parts(op: &RunOp, request: &BuildRequest) -> Vec<Part> {
-    let network = match network(op.network, request.network) {
+    let network = match network(op.network, request.steps.network) {
         Network::Host => "host",
         Network::None => "none",
     };
     let mut parts = vec![Part::new("network of the build", network)];
-    for (index, (name, address)) in request.extra_hosts.iter().enumerate() {
+    for (index, (name, address)) in request.steps.extra_hosts.iter().enumerate() {
         let label = format!("extra host {}", index + 1);
         parts.push(Part::new(label, format!("{name} {address}")));
     }

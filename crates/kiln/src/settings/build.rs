@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use kiln_base::Timestamp;
-use kiln_engine::{BuildRequest, CacheUse, Context, Dockerfile, Output, Pull};
+use kiln_engine::{Allow, BuildRequest, CacheUse, Context, Dockerfile, Output, Pull, StepSettings};
 use kiln_graph::Network;
 
 use super::Settings;
@@ -68,23 +68,26 @@ pub(crate) fn resolve(
         .map(|tag| parse_name(tag))
         .collect::<Result<Vec<_>, _>>()?;
     let (outputs, packing) = all_outputs(args, settings, environment)?;
-    let nameless = |output: &Output| matches!(output, Output::Push { names } if names.is_empty());
+    let nameless =
+        |output: &Output| matches!(output, Output::Push { image, .. } if image.names.is_empty());
     if tags.is_empty() && outputs.iter().any(nameless) {
         return Err(BuildArgsError::PushNeedsName);
     }
-    let is_files = |output: &Output| matches!(output, Output::Tar(_) | Output::Local(_));
+    let is_files = |output: &Output| matches!(output, Output::Tar { .. } | Output::Local { .. });
     if args.outputs.iidfile.is_some() && !outputs.is_empty() && outputs.iter().all(is_files) {
         return Err(BuildArgsError::NoImage);
     }
     let build_args = build_args(&args.build_args, environment);
     Ok(BuildRequest {
+        name: String::new(),
         context,
+        contexts: BTreeMap::new(),
         dockerfile,
         target: args.target.clone(),
         source_date_epoch: epoch(build_args.get(SOURCE_DATE_EPOCH.name))?,
         build_args,
         labels: labels(&args.labels, environment),
-        platform: settings.platform.clone(),
+        platforms: vec![settings.platform.clone()],
         tags,
         outputs,
         cache: if args.cache.no_cache {
@@ -97,8 +100,19 @@ pub(crate) fn resolve(
         } else {
             Pull::Missing
         },
-        network: network(settings.network),
-        extra_hosts: extra_hosts(&args.steps.add_hosts),
+        steps: StepSettings {
+            network: network(settings.network),
+            extra_hosts: extra_hosts(&args.steps.add_hosts),
+            allow: Allow::default(),
+            shm_size: None,
+            ulimits: Vec::new(),
+            cgroup_parent: None,
+            resources: BTreeMap::new(),
+        },
+        secrets: BTreeMap::new(),
+        ssh: BTreeMap::new(),
+        proxies: Vec::new(),
+        annotations: Vec::new(),
         jobs: settings.jobs,
         file_times: packing.file_times,
         format: packing.format,
@@ -323,7 +337,17 @@ mod tests {
         let request = request("kiln build --push -t r.example/a .", &[], "").unwrap();
         assert_eq!(
             request.outputs,
-            [Output::Store, Output::Push { names: Vec::new() }]
+            [
+                Output::Store {
+                    image: kiln_engine::ImageOptions::default(),
+                    unpack: false
+                },
+                Output::Push {
+                    image: kiln_engine::ImageOptions::default(),
+                    by_digest: false,
+                    insecure: false
+                }
+            ]
         );
     }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kiln_engine::{ArchiveKind, Dest, FileTimes, LoadTarget, Output};
+use kiln_engine::{ArchiveKind, Dest, FileTimes, ImageOptions, LoadTarget, LocalMode, Output};
 use kiln_layer::{GzipLevel, LayerCompression, ZstdLevel};
 use kiln_oci::{Family, Reference};
 
@@ -110,11 +110,13 @@ pub(crate) fn resolve(
 pub(crate) const fn is_stdout(output: &Output) -> bool {
     matches!(
         output,
-        Output::Tar(Dest::Stdout)
-            | Output::Archive {
-                dest: Dest::Stdout,
-                ..
-            }
+        Output::Tar {
+            dest: Dest::Stdout,
+            ..
+        } | Output::Archive {
+            dest: Dest::Stdout,
+            ..
+        }
     )
 }
 
@@ -292,20 +294,30 @@ impl Attributes {
         match self.kind {
             OutputType::Oci => outputs.push(self.archive(ArchiveKind::Oci, environment)?),
             OutputType::Docker if !self.left.contains_key("dest") => {
-                outputs.push(Output::Load(load_target(environment)?));
+                outputs.push(Output::Load {
+                    image: ImageOptions::default(),
+                    target: load_target(environment)?,
+                });
             }
             OutputType::Docker => outputs.push(self.archive(ArchiveKind::Docker, environment)?),
             OutputType::Tar => {
                 let dest = self.dest(environment).unwrap_or(Dest::Stdout);
-                outputs.push(Output::Tar(dest));
+                outputs.push(Output::Tar { dest, split: None });
             }
-            OutputType::Local => outputs.push(Output::Local(self.directory(environment)?)),
+            OutputType::Local => outputs.push(Output::Local {
+                dest: self.directory(environment)?,
+                split: None,
+                mode: LocalMode::Copy,
+            }),
             OutputType::Image => {
                 self.fixed("store", true)?;
-                outputs.push(Output::Store);
+                outputs.push(Output::Store {
+                    image: ImageOptions::default(),
+                    unpack: false,
+                });
                 let names = self.names()?;
                 if self.switch("push")? == Some(true) {
-                    outputs.push(Output::Push { names });
+                    outputs.push(pushed(names));
                 } else if let Some(name) = names.first() {
                     return Err(OutputsError::Value {
                         name: "name",
@@ -317,7 +329,7 @@ impl Attributes {
             OutputType::Registry => {
                 self.fixed("push", true)?;
                 let names = self.names()?;
-                outputs.push(Output::Push { names });
+                outputs.push(pushed(names));
             }
             OutputType::CacheOnly => {
                 let (name, value) = ("type", "cacheonly".to_owned());
@@ -340,10 +352,17 @@ impl Attributes {
         let names = self.names()?;
         if self.switch("tar")? == Some(false) {
             let dest = self.directory(environment)?;
-            return Ok(Output::Layout { names, dest });
+            return Ok(Output::Layout {
+                image: named(names),
+                dest,
+            });
         }
         let dest = self.dest(environment).unwrap_or(Dest::Stdout);
-        Ok(Output::Archive { kind, names, dest })
+        Ok(Output::Archive {
+            kind,
+            image: named(names),
+            dest,
+        })
     }
 
     fn finish(self) -> Result<(), OutputsError> {
@@ -364,6 +383,21 @@ impl Attributes {
             OutputType::Registry => "registry",
             OutputType::CacheOnly => "cacheonly",
         }
+    }
+}
+
+fn named(names: Vec<Reference>) -> ImageOptions {
+    ImageOptions {
+        names,
+        ..ImageOptions::default()
+    }
+}
+
+fn pushed(names: Vec<Reference>) -> Output {
+    Output::Push {
+        image: named(names),
+        by_digest: false,
+        insecure: false,
     }
 }
 
@@ -415,31 +449,31 @@ mod tests {
         check(
             &["type=oci,dest=a.tar", "out"],
             expect![[r#"
-            Archive { kind: Oci, names: [], dest: File("/here/a.tar") }
-            Local("/here/out")
-            Packing { format: Oci, compression: Gzip(GzipLevel(4)), file_times: Clamp }
-        "#]],
+                Archive { kind: Oci, image: ImageOptions { names: [], format: None, compression: None, force_compression: false, file_times: None, epoch: None, annotations: [], name_canonical: false, dangling_prefix: None, attestation_artifact: false, keep_nondistributable: false }, dest: File("/here/a.tar") }
+                Local { dest: "/here/out", split: None, mode: Copy }
+                Packing { format: Oci, compression: Gzip(GzipLevel(4)), file_times: Clamp }
+            "#]],
         );
         check(
             &["-"],
             expect![[r#"
-            Tar(Stdout)
-            Packing { format: Oci, compression: Gzip(GzipLevel(4)), file_times: Clamp }
-        "#]],
+                Tar { dest: Stdout, split: None }
+                Packing { format: Oci, compression: Gzip(GzipLevel(4)), file_times: Clamp }
+            "#]],
         );
         check(
             &["type=docker,dest=-,name=a:1"],
             expect![[r#"
-            Archive { kind: Docker, names: [Reference { registry: "docker.io", repository: "library/a", tag: Some("1"), digest: None }], dest: Stdout }
-            Packing { format: Oci, compression: Gzip(GzipLevel(4)), file_times: Clamp }
-        "#]],
+                Archive { kind: Docker, image: ImageOptions { names: [Reference { registry: "docker.io", repository: "library/a", tag: Some("1"), digest: None }], format: None, compression: None, force_compression: false, file_times: None, epoch: None, annotations: [], name_canonical: false, dangling_prefix: None, attestation_artifact: false, keep_nondistributable: false }, dest: Stdout }
+                Packing { format: Oci, compression: Gzip(GzipLevel(4)), file_times: Clamp }
+            "#]],
         );
         check(
             &["type=oci,tar=false,dest=d,compression=zstd,compression-level=9"],
             expect![[r#"
-            Layout { names: [], dest: "/here/d" }
-            Packing { format: Oci, compression: Zstd(ZstdLevel(9)), file_times: Clamp }
-        "#]],
+                Layout { image: ImageOptions { names: [], format: None, compression: None, force_compression: false, file_times: None, epoch: None, annotations: [], name_canonical: false, dangling_prefix: None, attestation_artifact: false, keep_nondistributable: false }, dest: "/here/d" }
+                Packing { format: Oci, compression: Zstd(ZstdLevel(9)), file_times: Clamp }
+            "#]],
         );
     }
 
