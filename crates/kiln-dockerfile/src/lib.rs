@@ -2,7 +2,7 @@
 //!
 //! [`parse`] never fails: it returns the tree of all that it could read, and [`Diagnostic`]s for the
 //! rest. Whoever builds from the tree refuses when one of them is an error. [`expand`] is the
-//! variable language of the instructions, [`ignore`] that of `.dockerignore` and `--exclude`,
+//! variable language of the instructions, [`gitref`] that of git addresses, [`ignore`] that of `.dockerignore` and `--exclude`,
 //! [`mode`] that of `--chmod`.
 //!
 //! What the words mean is BuildKit's frontend (1.20 and later), to the letter where this is
@@ -12,6 +12,7 @@
 pub mod ast;
 mod diagnostic;
 pub mod expand;
+pub mod gitref;
 pub mod ignore;
 pub mod mode;
 mod mount;
