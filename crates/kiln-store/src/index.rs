@@ -11,7 +11,10 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use crate::StoreError;
 
 /// The newest format this program reads and the one it writes; kept as `user_version`.
-pub(crate) const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 2;
+
+/// The oldest format that [`Index::migrate`] brings up to date.
+const OLDEST: i64 = 1;
 
 /// "kiln" in ASCII; kept as `application_id`.
 const APPLICATION: i64 = 0x6b69_6c6e;
@@ -20,8 +23,8 @@ const APPLICATION: i64 = 0x6b69_6c6e;
 /// to open the store reads the whole log.
 const CHECKPOINT_PAGES: u32 = 256;
 
-/// Prepared statements kept; the store has about sixty.
-const STATEMENTS: usize = 96;
+/// Prepared statements kept; the store has about ninety.
+const STATEMENTS: usize = 128;
 
 const SCHEMA: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -82,6 +85,50 @@ CREATE TABLE protected (
 ) WITHOUT ROWID;
 ";
 
+/// What format 2 has and format 1 has not: cache mounts, the history of builds, HTTP validators.
+const SCHEMA_2: &str = "
+CREATE TABLE cache_mounts (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    namespace TEXT NOT NULL,
+    id TEXT NOT NULL,
+    scope BLOB NOT NULL,
+    uid INTEGER NOT NULL,
+    gid INTEGER NOT NULL,
+    mode INTEGER NOT NULL,
+    filled INTEGER NOT NULL DEFAULT 0,
+    created INTEGER NOT NULL,
+    last_used INTEGER NOT NULL,
+    apparent INTEGER,
+    disk INTEGER
+);
+CREATE INDEX cache_mounts_by_name ON cache_mounts (namespace, id, scope);
+CREATE TABLE builds (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    names TEXT NOT NULL,
+    target TEXT,
+    dockerfile TEXT NOT NULL,
+    context TEXT NOT NULL,
+    platforms TEXT NOT NULL,
+    started INTEGER NOT NULL,
+    finished INTEGER,
+    status TEXT,
+    digest TEXT,
+    steps INTEGER NOT NULL DEFAULT 0,
+    cached INTEGER NOT NULL DEFAULT 0,
+    warnings INTEGER NOT NULL DEFAULT 0,
+    error TEXT
+);
+CREATE TABLE downloads (
+    key TEXT PRIMARY KEY,
+    etag TEXT,
+    last_modified TEXT,
+    digest TEXT NOT NULL,
+    file_name TEXT,
+    updated INTEGER NOT NULL
+) WITHOUT ROWID;
+";
+
 /// One connection, shared by the threads of one process.
 ///
 /// A mutex suffices: no statement takes longer than some microseconds, and SQLite lets only one
@@ -117,6 +164,7 @@ impl Index {
         let version = pragma("user_version")?;
         Ok(match (application, version) {
             (APPLICATION, FORMAT) => Format::Ours,
+            (APPLICATION, OLDEST..FORMAT) => Format::Older,
             (APPLICATION, newer) => Format::Other(newer),
             (0, 0) => {
                 let tables: i64 =
@@ -139,8 +187,19 @@ impl Index {
             .pragma_update(None, "journal_mode", "WAL")?;
         self.write(|transaction| {
             transaction.execute_batch(SCHEMA)?;
+            transaction.execute_batch(SCHEMA_2)?;
             transaction.execute("INSERT INTO meta VALUES ('boot', ?1)", [boot])?;
             transaction.pragma_update(None, "application_id", APPLICATION)?;
+            transaction.pragma_update(None, "user_version", FORMAT)?;
+            Ok(())
+        })
+    }
+
+    /// Brings the tables of an older format up to date; nothing of what is in them changes. The caller
+    /// holds the lock under which stores are made.
+    pub(crate) fn migrate(&self) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction.execute_batch(SCHEMA_2)?;
             transaction.pragma_update(None, "user_version", FORMAT)?;
             Ok(())
         })
@@ -195,7 +254,9 @@ pub(crate) enum Format {
     Empty,
     /// A store of this format.
     Ours,
-    /// A store of another format.
+    /// A store of an older format, which can be brought up to date.
+    Older,
+    /// A store of a format that this program does not know.
     Other(i64),
     /// Some other program's file.
     Foreign,

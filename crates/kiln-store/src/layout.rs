@@ -12,12 +12,14 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// The directories that exist in every store, parents first.
-    pub(crate) const DIRECTORIES: [&str; 9] = [
+    pub(crate) const DIRECTORIES: [&str; 11] = [
         "blobs",
         "blobs/sha256",
         "blobs/sha512",
+        "builds",
         "leases",
         "locks",
+        "mounts",
         "partial",
         "snapshots",
         "stat",
@@ -63,6 +65,28 @@ impl Layout {
 
     pub(crate) fn snapshot(&self, number: i64) -> PathBuf {
         self.snapshots().join(number.to_string())
+    }
+
+    pub(crate) fn mounts(&self) -> PathBuf {
+        self.root.join("mounts")
+    }
+
+    pub(crate) fn mount(&self, number: i64) -> PathBuf {
+        self.mounts().join(number.to_string())
+    }
+
+    /// The program's own logs, which this crate only measures.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    pub(crate) fn builds(&self) -> PathBuf {
+        self.root.join("builds")
+    }
+
+    /// The events of one build.
+    pub(crate) fn build_log(&self, id: &str) -> PathBuf {
+        self.builds().join(format!("{id}.jsonl.zst"))
     }
 
     pub(crate) fn stats(&self) -> PathBuf {

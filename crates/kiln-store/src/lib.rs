@@ -10,6 +10,9 @@
 //!   blobs/sha256/<hex>         blobs, each complete and verified; likewise blobs/sha512
 //!   partial/<algorithm>-<hex>  beginnings of blobs; locked while somebody appends
 //!   snapshots/<number>/fs      one layer each, in the form overlayfs stacks; the number is in the index
+//!   mounts/<number>/fs         cache mounts, and mounts/<number>/lock, held by their users; rows in the index
+//!   builds/<id>.jsonl.zst      the events of one build; locked while it runs; a row in the index
+//!   logs/                      what the program writes about its own work, outside of this crate
 //!   stat/<hex>                 digests of one build context's files (see the module `stat`)
 //!   leases/<id>                one file for each process, locked while it lives
 //!   tmp/<id>/                  what that process has not finished: blobs, snapshots, things being removed
@@ -25,11 +28,12 @@
 //! index and on to what that names. A cache record leads to its snapshot, a snapshot to the one
 //! below it, and through layer records to blobs. Cache records, and the snapshots of unpacked
 //! layers, stay until a [`Store::prune`] takes them, least recently used first. A blob nothing leads
-//! to is garbage, and so is a snapshot of a step that no record leads to.
+//! to is garbage, and so is a snapshot of a step that no record leads to. Cache mounts stay until
+//! [`Store::prune_cache_mounts`] takes them, records of builds until newer ones push them out.
 //!
 //! # Locking
 //!
-//! Three kinds of locks, all of which die with their holder:
+//! Four kinds of locks, all of which die with their holder:
 //!
 //! * SQLite's write lock, for some microseconds. Besides the index it orders renames: nothing is
 //!   renamed into or out of `blobs/` and `snapshots/` except inside a write transaction. So whoever
@@ -37,6 +41,8 @@
 //!   see the same store.
 //! * `flock` on `leases/<id>`, for the life of a handle. Whatever a handle looked up or stored has a
 //!   row in `protected`, which counts as long as its lease is locked.
+//! * `flock` on `mounts/*/lock` and `builds/*`, for as long as a step uses the cache mount or the build
+//!   runs.
 //! * `flock` on `locks/*` and `partial/*`, for as long as a download or the unpacking of a layer
 //!   takes. Whoever holds one may take the write lock, never the other way round.
 //!
@@ -63,8 +69,11 @@
 
 mod blob;
 mod cache;
+mod cache_mount;
 mod contents;
+mod download;
 mod error;
+mod history;
 mod id;
 mod image;
 mod index;
@@ -82,7 +91,16 @@ mod usage;
 
 pub use blob::{BlobFile, BlobWriter};
 pub use cache::{CacheRecord, KeyPart, LayerRecord};
+pub use cache_mount::{
+    CacheMount, CacheMountGuard, CacheMountKey, CacheMountOwner, CacheMountReport,
+    PruneCacheMounts, Sharing,
+};
+pub use download::KnownDownload;
 pub use error::{BlobError, ImageError, OpenError, SnapshotError, StoreError};
+pub use history::{
+    BuildFilter, BuildOutcome, BuildRecord, BuildStart, BuildStatus, BuildSummary, HistoryError,
+    HistoryLimits, Recording,
+};
 pub use id::{CacheKey, ContextId, SlotId, SnapshotId};
 pub use image::Image;
 pub use lock::StoreLock;

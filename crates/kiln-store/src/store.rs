@@ -341,7 +341,7 @@ fn open_index(layout: &Layout) -> Result<Index, OpenError> {
     let path = layout.index();
     let index = match Index::open(&path).and_then(|index| Ok((index.format()?, index))) {
         Ok((Format::Ours, index)) => return Ok(index),
-        Ok((Format::Empty, index)) => index,
+        Ok((Format::Empty | Format::Older, index)) => index,
         Ok((format, _)) => return Err(refuse(layout, format)),
         Err(error) => return Err(explain(layout, error)),
     };
@@ -352,6 +352,10 @@ fn open_index(layout: &Layout) -> Result<Index, OpenError> {
     match index.format()? {
         Format::Ours => {}
         Format::Empty => create_store(layout, &index)?,
+        Format::Older => {
+            create_directories(layout)?;
+            index.migrate()?;
+        }
         format => return Err(refuse(layout, format)),
     }
     let removed = lock.remove();
@@ -361,6 +365,12 @@ fn open_index(layout: &Layout) -> Result<Index, OpenError> {
 
 /// Makes the directories, then the tables: where there are tables, there is everything.
 fn create_store(layout: &Layout, index: &Index) -> Result<(), StoreError> {
+    create_directories(layout)?;
+    create_reserve(layout)?;
+    index.create(&boot_id().unwrap_or_default())
+}
+
+fn create_directories(layout: &Layout) -> Result<(), StoreError> {
     for name in Layout::DIRECTORIES {
         let path = layout.root.join(name);
         match DirBuilder::new().mode(0o700).create(&path) {
@@ -368,8 +378,7 @@ fn create_store(layout: &Layout, index: &Index) -> Result<(), StoreError> {
             other => other.map_err(StoreError::io("make", &path))?,
         }
     }
-    create_reserve(layout)?;
-    index.create(&boot_id().unwrap_or_default())
+    Ok(())
 }
 
 fn refuse(layout: &Layout, format: Format) -> OpenError {
@@ -380,7 +389,9 @@ fn refuse(layout: &Layout, format: Format) -> OpenError {
             found,
             known: FORMAT,
         },
-        Format::Empty | Format::Ours | Format::Foreign => OpenError::NotAStore { path },
+        Format::Empty | Format::Ours | Format::Older | Format::Foreign => {
+            OpenError::NotAStore { path }
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use kiln_oci::Digest;
 use rusqlite::{Connection, Transaction};
 
+use crate::cache_mount::move_orphan_mounts;
 use crate::contents::{Contents, References, stored_blobs};
 use crate::layout::Layout;
 use crate::lease::names_in;
@@ -65,6 +66,7 @@ pub(crate) fn sweep_into(store: &Store, trash: &Trash) -> Result<u64, StoreError
             moved += 1;
         }
         move_orphan_snapshots(transaction, store.layout(), &trash.directory)?;
+        move_orphan_mounts(transaction, &store.layout().mounts(), &trash.directory)?;
         Ok(moved)
     })
 }

@@ -27,6 +27,12 @@ pub struct Usage {
     pub other_blobs: KindUsage,
     /// Unpacked layers and the results of steps.
     pub snapshots: KindUsage,
+    /// Directories that steps keep between builds.
+    pub cache_mounts: KindUsage,
+    /// The events of earlier builds.
+    pub build_logs: KindUsage,
+    /// What the program wrote about its own work.
+    pub logs: KindUsage,
     /// Downloads that can go on.
     pub partials: KindUsage,
     /// Digests of the files of build contexts.
@@ -71,6 +77,9 @@ impl Usage {
             self.cache_blobs,
             self.other_blobs,
             self.snapshots,
+            self.cache_mounts,
+            self.build_logs,
+            self.logs,
             self.partials,
             self.stat_caches,
             self.in_progress,
@@ -110,6 +119,9 @@ impl Store {
             cache_blobs,
             other_blobs,
             snapshots: snapshot_usage(&contents),
+            cache_mounts: self.mounts_usage()?,
+            build_logs: files_usage(&self.layout().builds())?,
+            logs: self.logs_usage()?,
             partials: directory_usage(&self.layout().partials())?,
             stat_caches: directory_usage(&self.layout().stats())?,
             in_progress: self.progress_usage()?,
@@ -139,6 +151,25 @@ impl Store {
             }
             Ok(())
         })
+    }
+
+    fn mounts_usage(&self) -> Result<KindUsage, StoreError> {
+        let mut usage = KindUsage::default();
+        // Of their own kind of prune, so not of what `reclaimable` promises.
+        for mount in self.measure_cache_mounts()? {
+            usage.add(mount.space.unwrap_or_default(), false);
+        }
+        Ok(usage)
+    }
+
+    fn logs_usage(&self) -> Result<KindUsage, StoreError> {
+        let directory = self.layout().logs();
+        if !crate::blob::exists(&directory)? {
+            return Ok(KindUsage::default());
+        }
+        let mut usage = files_usage(&directory)?;
+        usage.space.add(measure_file(&directory)?);
+        Ok(usage)
     }
 
     fn progress_usage(&self) -> Result<KindUsage, StoreError> {
@@ -176,6 +207,15 @@ fn directory_usage(directory: &Path) -> Result<KindUsage, StoreError> {
     let mut usage = KindUsage::default();
     for name in names_in(directory)? {
         usage.add(measure_file(&directory.join(name))?, true);
+    }
+    Ok(usage)
+}
+
+/// The files of a directory that no prune of the cache touches.
+fn files_usage(directory: &Path) -> Result<KindUsage, StoreError> {
+    let mut usage = KindUsage::default();
+    for name in names_in(directory)? {
+        usage.add(measure_file(&directory.join(name))?, false);
     }
     Ok(usage)
 }

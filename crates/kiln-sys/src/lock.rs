@@ -67,6 +67,17 @@ impl FileLock {
         &self.file
     }
 
+    /// Turns a held exclusive lock into a shared one. Between the two, for a moment, another process
+    /// may hold the lock; this waits until that one lets go.
+    pub fn share(&self) -> Result<(), LockError> {
+        rustix::io::retry_on_intr(|| flock(&self.file, FlockOperation::LockShared)).map_err(
+            |errno| LockError {
+                path: self.path.clone(),
+                cause: errno.into(),
+            },
+        )
+    }
+
     /// Removes the lock file, then releases the lock. Others who wait on the old file notice that it
     /// is gone and take a new one.
     pub fn remove(self) -> Result<(), LockError> {

@@ -39,7 +39,7 @@ fn a_newer_format_is_refused() {
     sql(&test, "PRAGMA user_version = 7");
     assert_eq!(
         refusal(&test),
-        "the store `ROOT` has format 7, and this kiln knows formats up to 1"
+        "the store `ROOT` has format 7, and this kiln knows formats up to 2"
     );
 }
 
