@@ -18,6 +18,32 @@ pub struct Dockerfile {
     pub global_args: Vec<Spanned<Vec<ArgDefinition>>>,
     /// The stages in the order in which they are written.
     pub stages: Vec<Stage>,
+    /// The lines of every instruction in order, also of those with errors.
+    pub lines: Vec<InstructionLines>,
+}
+
+impl Dockerfile {
+    /// The lines of the instruction that the byte `offset` is in.
+    pub fn lines_at(&self, offset: usize) -> Option<&InstructionLines> {
+        let next = self
+            .lines
+            .partition_point(|lines| lines.span.start <= offset);
+        let lines = self.lines.get(next.checked_sub(1)?)?;
+        (offset <= lines.span.end).then_some(lines)
+    }
+}
+
+/// The lines that one instruction takes, and what stands above them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstructionLines {
+    /// From the first byte of the instruction to the last of its last line: the terminator of its
+    /// last heredoc, where it has some.
+    pub span: Span,
+    /// The comments above it, without `#` and outer blanks. An empty comment separates those that
+    /// belong to the instruction from those that don't; an empty line does not.
+    pub comments: Vec<Text>,
+    /// The first empty line inside of the instruction.
+    pub empty_continuation: Option<Span>,
 }
 
 /// The parser directives (`# escape=…`) at the top of the file.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::lint::LintRule;
 use crate::span::Span;
 
 /// How bad it is.
@@ -24,6 +25,8 @@ pub struct Diagnostic {
     pub span: Span,
     /// What to do about it, where that is known.
     pub hint: Option<String>,
+    /// The check that found it; `None` for everything that is no matter of style.
+    pub rule: Option<LintRule>,
 }
 
 impl Diagnostic {
@@ -34,6 +37,7 @@ impl Diagnostic {
             message: printable(message.into()),
             span,
             hint: None,
+            rule: None,
         }
     }
 
@@ -42,6 +46,14 @@ impl Diagnostic {
         Self {
             severity: Severity::Warning,
             ..Self::error(span, message)
+        }
+    }
+
+    /// A warning that a check gives.
+    pub fn lint(rule: LintRule, span: Span, message: impl Into<String>) -> Self {
+        Self {
+            rule: Some(rule),
+            ..Self::warning(span, message)
         }
     }
 
@@ -78,7 +90,10 @@ pub fn render(diagnostic: &Diagnostic, file_name: &str, text: &str) -> String {
         Severity::Error => "error",
         Severity::Warning => "warning",
     };
-    let mut out = format!("{severity}: {}\n", diagnostic.message);
+    let mut out = match diagnostic.rule {
+        Some(rule) => format!("{severity}: {}: {}\n", rule.name(), diagnostic.message),
+        None => format!("{severity}: {}\n", diagnostic.message),
+    };
     out.push_str(&quote(diagnostic.span, file_name, text));
     if let Some(hint) = &diagnostic.hint {
         let _ = write!(out, "\nhint: {hint}");

@@ -14,6 +14,7 @@ mod diagnostic;
 pub mod expand;
 pub mod gitref;
 pub mod ignore;
+mod lint;
 pub mod mode;
 mod mount;
 mod parse;
@@ -22,6 +23,7 @@ mod suggest;
 
 pub use ast::Dockerfile;
 pub use diagnostic::{Diagnostic, Severity, line_number, quote, render};
+pub use lint::{CheckConfig, CheckConfigError, LintRule};
 pub use mount::MountError;
 pub use parse::{parse, parse_trigger};
 pub use span::{Span, Spanned, Text};

@@ -11,9 +11,15 @@ use crate::{Diagnostic, Text};
 
 const KNOWN: [&str; 3] = ["syntax", "escape", "check"];
 
-/// Reads the directives of a text that begins, after a byte order mark, at `start`.
-pub(super) fn read(text: &str, start: usize, diagnostics: &mut Vec<Diagnostic>) -> Directives {
+/// Reads the directives of a text that begins, after a byte order mark, at `start`; also where the
+/// parser's own directives end.
+pub(super) fn read(
+    text: &str,
+    start: usize,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (Directives, usize) {
     let mut escape = '\\';
+    let mut end = start;
     let mut seen: Vec<String> = Vec::new();
     for line in Lines::new(text, start) {
         let Some((name, value)) = directive(line, line.content().trim_start(), "#") else {
@@ -34,15 +40,17 @@ pub(super) fn read(text: &str, start: usize, diagnostics: &mut Vec<Diagnostic>) 
             }
         }
         seen.push(name);
+        end = line.start + line.text.len();
     }
-    Directives {
+    let directives = Directives {
         syntax: detect("syntax", text, start, "#")
             .or_else(|| detect("syntax", text, start, "//"))
             .or_else(|| syntax_of_json(text, start))
             .map(first_word),
         check: detect("check", text, start, "#"),
         escape,
-    }
+    };
+    (directives, end)
 }
 
 /// Finds one directive by the rules of the detection.

@@ -233,9 +233,6 @@ fn instruction(parts: &mut Parts<'_>, reader: &mut Reader<'_>) -> Option<Instruc
         Keyword::Expose => Instruction::Expose(expose(parts, reader)?),
         Keyword::Healthcheck => Instruction::Healthcheck(healthcheck::healthcheck(parts, reader)?),
         Keyword::Maintainer => {
-            let hint = "use `LABEL org.opencontainers.image.authors=…`".to_owned();
-            let warning = Diagnostic::warning(parts.keyword_span, "`MAINTAINER` is deprecated");
-            reader.diagnostics.push(warning.with_hint(hint));
             parts.no_flags(reader);
             Instruction::Maintainer(single(parts, reader)?)
         }
@@ -412,9 +409,6 @@ fn legacy_key_value(parts: &Parts<'_>, reader: &mut Reader<'_>) -> Option<KeyVal
         reader.error_with(key.span(), message, Some(hint));
         return None;
     };
-    let warning = Diagnostic::warning(parts.args.span(), "legacy form of `name value`");
-    let hint = format!("write `{name} {}=…`", key.text);
-    reader.diagnostics.push(warning.with_hint(hint));
     Some(KeyValue {
         key: key.text.to_owned(),
         value: value.text.to_owned(),

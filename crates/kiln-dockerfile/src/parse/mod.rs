@@ -12,7 +12,7 @@ mod run;
 mod source;
 mod words;
 
-use crate::ast::{Command, Dockerfile, Instruction, Stage};
+use crate::ast::{Command, Dockerfile, Instruction, InstructionLines, Stage};
 use crate::{Diagnostic, Span, Spanned, suggest};
 use instruction::{Keyword, Parsed};
 use source::{Joined, Lines};
@@ -26,13 +26,14 @@ const MAX_ERRORS: usize = 100;
 pub fn parse(text: &str) -> (Dockerfile, Vec<Diagnostic>) {
     let start = if text.starts_with('\u{feff}') { 3 } else { 0 };
     let mut diagnostics = Vec::new();
-    let directives = directives::read(text, start, &mut diagnostics);
+    let (directives, after) = directives::read(text, start, &mut diagnostics);
     let mut dockerfile = Dockerfile {
         directives,
         global_args: Vec::new(),
         stages: Vec::new(),
+        lines: Vec::new(),
     };
-    let mut lines = Lines::new(text, start);
+    let mut lines = Lines::new(text, after);
     let mut is_empty = true;
     let mut errors = 0;
     while let Some(line) = Joined::read(&mut lines, dockerfile.directives.escape) {
@@ -40,11 +41,13 @@ pub fn parse(text: &str) -> (Dockerfile, Vec<Diagnostic>) {
         let before = diagnostics.len();
         let reader = Reader::new(dockerfile.directives.escape, &mut diagnostics);
         read_instruction(&line, &mut lines, reader, &mut dockerfile);
+        let whole = line.whole();
+        dockerfile.lines.push(lines_of(line, text, lines.offset()));
         let new = diagnostics[before..].iter();
         errors += new.filter(|found| found.is_error()).count();
         if errors >= MAX_ERRORS {
             let message = "too many errors; the rest of the file was not read";
-            diagnostics.push(Diagnostic::error(line.whole(), message));
+            diagnostics.push(Diagnostic::error(whole, message));
             break;
         }
     }
@@ -89,17 +92,23 @@ pub fn parse_trigger(text: &str) -> (Option<Command>, Vec<Diagnostic>) {
     (command, diagnostics)
 }
 
+/// What is known of an instruction's lines; the next instruction begins at `next` or later.
+fn lines_of(line: Joined, text: &str, next: usize) -> InstructionLines {
+    let start = line.whole().start;
+    let end = text[..next].trim_end_matches(['\r', '\n']).len();
+    InstructionLines {
+        span: Span::new(start, end),
+        comments: line.comments,
+        empty_continuation: line.empty_continuation,
+    }
+}
+
 fn read_instruction(
     line: &Joined,
     lines: &mut Lines<'_>,
     mut reader: Reader<'_>,
     dockerfile: &mut Dockerfile,
 ) {
-    if let Some(span) = line.empty_continuation {
-        let warning = Diagnostic::warning(span, "empty continuation line");
-        let hint = "remove it, or make it a comment: it will become an error";
-        reader.diagnostics.push(warning.with_hint(hint));
-    }
     match instruction::read(line, lines, &mut reader) {
         Some(Parsed::From(from)) => dockerfile.stages.push(Stage {
             from,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::Span;
+use crate::{Span, Text};
 
 /// The physical lines of a text with their places; line endings stay.
 pub(super) struct Lines<'t> {
@@ -32,6 +32,17 @@ impl<'t> Line<'t> {
 
     fn is_comment(self) -> bool {
         self.text.trim_start().starts_with('#')
+    }
+
+    /// What a comment says; `None` where it says nothing. The `#` counts only in the first column,
+    /// as in BuildKit: that of an indented comment is a part of what it says.
+    fn comment(self) -> Option<Text> {
+        let mut chars = self.content().chars();
+        chars.next()?;
+        let body = chars.as_str();
+        let said = body.trim();
+        let end = self.start + self.content().trim_end().len();
+        (!said.is_empty()).then(|| Text::new(said.to_owned(), Span::new(end - said.len(), end)))
     }
 }
 
@@ -72,14 +83,21 @@ pub(super) struct Joined {
     pieces: Vec<(usize, usize)>,
     /// The first continuation line that is empty.
     pub(super) empty_continuation: Option<Span>,
+    /// The comments above it.
+    pub(super) comments: Vec<Text>,
 }
 
 impl Joined {
     /// Reads the next logical line; `None` at the end of the text.
     pub(super) fn read(lines: &mut Lines<'_>, escape: char) -> Option<Self> {
+        let mut comments = Vec::new();
         loop {
             let line = lines.next()?;
             if line.is_comment() {
+                match line.comment() {
+                    Some(comment) => comments.push(comment),
+                    None => comments.clear(),
+                }
                 continue;
             }
             let content = line.content().trim_start();
@@ -89,7 +107,10 @@ impl Joined {
             if first.is_empty() && continued.is_none() {
                 continue;
             }
-            let mut joined = Self::default();
+            let mut joined = Self {
+                comments,
+                ..Self::default()
+            };
             joined.push(first, start);
             if continued.is_some() {
                 joined.read_continuations(lines, escape);

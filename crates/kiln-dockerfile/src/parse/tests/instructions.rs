@@ -115,7 +115,6 @@ ENV
         expect![[r#"
             FROM "scratch"
               ENV name="the  whole rest=x \"quoted\"" (legacy)
-            ? 2: legacy form of `name value` @ "name the  whole rest=x \"quoted\"" -> write `ENV name=…`
             ! 3: `ENV` must have two arguments @ "name" -> write `ENV name=value`
             ! 4: `ENV` must have two arguments @ "name" -> write `ENV name=value`
             ! 5: `ENV` requires at least one argument @ "ENV"
@@ -151,7 +150,6 @@ LABEL old way of it
             FROM "scratch"
               LABEL a="b" "c d"="\"e f\"" g.h/i="'j'"
               LABEL old="way of it" (legacy)
-            ? 3: legacy form of `name value` @ "old way of it" -> write `LABEL old=…`
         "#]],
     );
 }
@@ -288,8 +286,6 @@ MAINTAINER
         expect![[r#"
             FROM "scratch"
               MAINTAINER "A. Uthor <a@example.com>"
-            ? 2: `MAINTAINER` is deprecated @ "MAINTAINER" -> use `LABEL org.opencontainers.image.authors=…`
-            ? 3: `MAINTAINER` is deprecated @ "MAINTAINER" -> use `LABEL org.opencontainers.image.authors=…`
             ! 3: `MAINTAINER` requires exactly one argument @ "MAINTAINER"
         "#]],
     );

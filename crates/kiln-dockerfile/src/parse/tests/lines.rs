@@ -170,7 +170,6 @@ RUN c
             FROM "scratch"
               RUN shell "a &&   b"
               RUN shell "c"
-            ? 3: empty continuation line @ "" -> remove it, or make it a comment: it will become an error
         "#]],
     );
 }
