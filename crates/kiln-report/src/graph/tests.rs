@@ -60,14 +60,14 @@ fn check_svg(text: &str, expected: &Expect) {
 fn as_a_tree() {
     check_text(
         TWO_STAGES,
-        &expect![[r#"
+        &expect![[r"
         [final 2/2] COPY --from=build /app /usr/bin/
         ├─ [build 3/3] RUN go build -o /app ./...
         │  [build 2/3] COPY . /src
         │  ├─ [internal] load build context
         │  [build 1/3] FROM golang:1.22
         [final 1/2] FROM debian:12
-    "#]],
+    "]],
     );
     check_text(
         HOSTILE,
@@ -80,7 +80,7 @@ fn as_a_tree() {
     // A step that two need is drawn once; two results are two trees.
     check_text(
         "a | run | base |\n a | run | left | 0\n a | run | right | 0\n a | run | both | 1 2\n a | run | alone | 0",
-        &expect![[r#"
+        &expect![[r"
             both
             ├─ right
             │  base
@@ -89,7 +89,7 @@ fn as_a_tree() {
 
             alone
             base ↑
-        "#]],
+        "]],
     );
 }
 

@@ -239,11 +239,11 @@ fn a_page_of_nothing() {
     check_table(
         &record,
         80,
-        &expect![[r#"
+        &expect![[r"
         example.com/app:1.2 succeeded in 1m14s
         0 steps, 0 cached
 
-    "#]],
+    "]],
     );
 }
 
@@ -275,7 +275,7 @@ fn a_table() {
     check_table(
         &record(),
         100,
-        &expect![[r#"
+        &expect![[r"
         example.com/app:1.2 failed in 1m14s
         4 steps, 1 cached
 
@@ -286,12 +286,12 @@ fn a_table() {
 
         Dockerfile:4: the command `make` ended with the exit code 2
         caused by: the step `[build 3/4] RUN make` failed
-    "#]],
+    "]],
     );
     check_table(
         &record(),
         60,
-        &expect![[r#"
+        &expect![[r"
         example.com/app:1.2 failed in 1m14s
         4 steps, 1 cached
 
@@ -302,7 +302,7 @@ fn a_table() {
 
         Dockerfile:4: the command `make` ended with the exit code 2
         caused by: the step `[build 3/4] RUN make` failed
-    "#]],
+    "]],
     );
 }
 
