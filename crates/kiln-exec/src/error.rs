@@ -1,6 +1,7 @@
 //! Why a program could not be run in its root.
 
 use std::io;
+use std::path::PathBuf;
 
 use kiln_sys::namespace::Grade;
 
@@ -58,6 +59,43 @@ pub enum ExecError {
         #[source]
         cause: io::Error,
     },
+    /// A resource limit can't be set.
+    #[error("could not set the resource limit `{limit}`")]
+    Ulimit {
+        /// `name=soft:hard`.
+        limit: String,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// The control groups of this machine can't hold the step to its limits.
+    #[error("could not limit the step's {what}: {reason}")]
+    NoControlGroup {
+        /// `memory`, `cpu`, …
+        what: &'static str,
+        /// What is missing.
+        reason: String,
+    },
+    /// A control group was not made, set up, joined or removed.
+    #[error("could not {action} the control group `{path}`", path = path.display())]
+    ControlGroup {
+        /// `make`, `write to`, …
+        action: &'static str,
+        /// Its directory or file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// The emulator of a foreign architecture can't be registered for the step.
+    #[error("could not register the emulator `{program}` for the step", program = program.display())]
+    Emulator {
+        /// The host's program.
+        program: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
     /// One of the steps of building the sandbox failed.
     #[error("could not {stage}")]
     Setup {
@@ -89,6 +127,8 @@ pub enum Stage {
     Specification,
     /// `unshare`.
     Namespaces,
+    /// The ids of a user namespace.
+    Ids,
     /// Making the program's process.
     Fork,
     /// Network set-up.
@@ -120,6 +160,7 @@ impl std::fmt::Display for Stage {
         f.write_str(match self {
             Self::Specification => "read the step's specification",
             Self::Namespaces => "make namespaces",
+            Self::Ids => "map user and group ids for the step",
             Self::Fork => "make the step's process",
             Self::Network => "set up the step's network",
             Self::Hostname => "set the host name",
@@ -161,6 +202,19 @@ impl ExecError {
             ),
             Self::IdNotMapped { grade: Grade::RootlessMapped, .. } => Some(
                 "give your user more subordinate ids in `/etc/subuid` and `/etc/subgid`".to_owned(),
+            ),
+            Self::Ulimit { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => Some(
+                "a limit above kiln's own hard limit (`ulimit -H -a`) needs root".to_owned(),
+            ),
+            Self::NoControlGroup { .. } | Self::ControlGroup { .. } => Some(
+                "build as root, or in a delegated group: `systemd-run --user --scope -p Delegate=yes \
+                 kiln build …`"
+                    .to_owned(),
+            ),
+            Self::Emulator { .. } => Some(
+                "install the package `qemu-user-static`; it needs Linux 6.7, or qemu's handlers \
+                 registered on the host"
+                    .to_owned(),
             ),
             Self::Setup { stage: Stage::Proc, .. } => Some(
                 "inside a container, `/proc` must not be masked: run it with \

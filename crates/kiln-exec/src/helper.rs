@@ -4,6 +4,7 @@
 //! outside has to outlive it to report how it ended, and to kill it when kiln dies. The kernel's own
 //! "die with your parent" is set as well, but is taken back by any set-user-id program.
 
+mod devices;
 mod filesystems;
 mod inside;
 
@@ -12,6 +13,8 @@ use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
+use kiln_sys::binfmt::Handler;
+use kiln_sys::files;
 use kiln_sys::process::{adopt, close_others_on_exec};
 use kiln_sys::sandbox::{BpfInstruction, Forked, Namespaces, exit_now, fork, unshare};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -22,7 +25,8 @@ use rustix::process::{
 
 use crate::Stage;
 use crate::wire::{
-    Failure, Report, WireMountKind, WireStep, decode_step, errno_of, receive_signal, send_report,
+    Failure, GO_ON, Report, WireMountKind, WireStep, decode_step, errno_of, receive_signal,
+    send_report,
 };
 use filesystems::ControlGroups;
 
@@ -34,16 +38,24 @@ pub fn helper_main(descriptor: &OsStr) -> ExitCode {
     // The kernel named it after the descriptor that it was started from; a name is only for people.
     let _ = rustix::thread::set_name(c"kiln-step");
     // Without a specification there is no socket to complain on; kiln sees that we are gone.
-    let Ok(step) = Step::adopt(descriptor) else {
+    let Ok(mut step) = Step::adopt(descriptor) else {
         return ExitCode::FAILURE;
     };
-    match step.start_and_watch() {
+    let done = step.join_control_groups();
+    match done.and_then(|()| step.start_and_watch()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err((stage, cause)) => {
-            let errno = errno_of(&cause);
-            step.report(&Report::Failed(Failure::Setup { stage, errno }));
+        Err(failure) => {
+            step.report(&Report::Failed(failure));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A stage's failure in the form that is reported.
+fn setup((stage, cause): StageError) -> Failure {
+    Failure::Setup {
+        stage,
+        errno: errno_of(&cause),
     }
 }
 
@@ -61,6 +73,8 @@ struct Step {
     control: OwnedFd,
     root: OwnedFd,
     mounts: Vec<Mount>,
+    /// The file system of [`MountKind::Held`].
+    held: Option<OwnedFd>,
     control_groups: ControlGroups,
     filter: Vec<BpfInstruction>,
 }
@@ -74,6 +88,7 @@ enum MountKind {
     Attach { mount: OwnedFd, directory: bool },
     Tmpfs { size: Option<u64>, mode: u32 },
     File { content: OwnedFd, mode: u32 },
+    Held { name: String },
 }
 
 impl Step {
@@ -96,6 +111,7 @@ impl Step {
                     content: adopt(content)?,
                     mode,
                 },
+                WireMountKind::Held { name } => MountKind::Held { name },
             };
             Ok(Mount {
                 target: mount.target,
@@ -107,6 +123,7 @@ impl Step {
         Ok(Self {
             control: adopt(wire.control)?,
             root: adopt(wire.root)?,
+            held: wire.held.map(adopt).transpose()?,
             mounts,
             control_groups: ControlGroups::of_host(),
             filter,
@@ -119,9 +136,57 @@ impl Step {
         let _ = send_report(self.control.as_fd(), report, None);
     }
 
-    fn start_and_watch(&self) -> Result<(), StageError> {
+    /// Before there is a control group namespace, whose root the step's own group is to be.
+    fn join_control_groups(&mut self) -> Result<(), Failure> {
+        for path in &self.wire.groups_to_join {
+            // 0 is the process that writes.
+            files::write(path, b"0").map_err(|error| Failure::ControlGroup {
+                path: path.clone(),
+                errno: error.raw_os_error().unwrap_or_default(),
+            })?;
+        }
+        if !self.wire.groups_to_join.is_empty() {
+            self.control_groups = ControlGroups::of_host();
+        }
+        Ok(())
+    }
+
+    /// Enters a user namespace of its own, the only place where an emulator can be registered without
+    /// the whole machine noticing. The ids in it are given from outside.
+    fn enter_user_namespace(&self) -> Result<(), StageError> {
+        unshare(Namespaces::NEWUSER).map_err(at(Stage::Namespaces))?;
+        self.report(&Report::NeedsIds);
+        match receive_signal(&self.control).map_err(at(Stage::Namespaces))? {
+            Some(GO_ON) => Ok(()),
+            // Cancelled, or kiln is gone.
+            _ => Err((Stage::Namespaces, io::ErrorKind::Interrupted.into())),
+        }
+    }
+
+    /// The returned mount holds the registration.
+    fn register_emulator(&self) -> Result<Option<OwnedFd>, Failure> {
+        let Some(emulator) = &self.wire.emulator else {
+            return Ok(None);
+        };
+        let handler = Handler {
+            name: emulator.name.clone(),
+            magic: emulator.magic.clone(),
+            mask: emulator.mask.clone(),
+            interpreter: emulator.interpreter.clone(),
+        };
+        let registered = handler.register_private();
+        registered.map(Some).map_err(|cause| Failure::Emulator {
+            program: handler.interpreter.clone(),
+            errno: errno_of(&cause),
+        })
+    }
+
+    fn start_and_watch(&self) -> Result<(), Failure> {
         // Keys typed at kiln's terminal are for kiln, which passes on what it wants to.
-        setsid().map_err(at(Stage::Namespaces))?;
+        setsid().map_err(at(Stage::Namespaces)).map_err(setup)?;
+        if self.wire.emulator.is_some() {
+            self.enter_user_namespace().map_err(setup)?;
+        }
         let mut namespaces = Namespaces::NEWNS
             | Namespaces::NEWPID
             | Namespaces::NEWIPC
@@ -130,14 +195,18 @@ impl Step {
         if self.wire.own_network {
             namespaces |= Namespaces::NEWNET;
         }
-        unshare(namespaces).map_err(at(Stage::Namespaces))?;
-        match fork().map_err(at(Stage::Fork))? {
+        unshare(namespaces)
+            .map_err(at(Stage::Namespaces))
+            .map_err(setup)?;
+        // Held by this process for as long as the program lives.
+        let _emulator = self.register_emulator()?;
+        match fork().map_err(at(Stage::Fork)).map_err(setup)? {
             Forked::Child => {
                 let failure = self.become_program();
                 self.report(&Report::Failed(failure));
                 exit_now(1)
             }
-            Forked::Parent(program) => self.watch(program).map_err(at(Stage::Fork)),
+            Forked::Parent(program) => self.watch(program).map_err(at(Stage::Fork)).map_err(setup),
         }
     }
 

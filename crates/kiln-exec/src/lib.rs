@@ -14,21 +14,28 @@
 //! (kiln-tree), any policy on what to run.
 
 pub mod capabilities;
+mod cgroup;
+mod confinement;
+mod emulation;
 mod error;
 mod helper;
 mod network;
 mod run;
 pub mod seccomp;
 mod spec;
+mod ssh_agent;
 pub mod stubs;
 mod terminal;
 mod wire;
 
+pub use confinement::{Confinement, Resources, Security, Ulimit, UlimitError};
+pub use emulation::{Emulation, WhyNot, supports};
 pub use error::{ExecError, Stage};
 pub use helper::helper_main;
 pub use network::{hosts_file, resolv_conf};
-pub use run::{ExitStatus, run, run_controlled};
+pub use run::{ExitStatus, run, run_confined, run_controlled};
 pub use spec::{
     Access, DEFAULT_HOSTNAME, DEFAULT_PATH, MountKind, Network, Stdio, StepMount, StepSpec, User,
 };
+pub use ssh_agent::{SshAgent, SshAgentError};
 pub use terminal::Control;

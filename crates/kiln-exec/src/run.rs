@@ -1,5 +1,6 @@
 //! Running a program to its end, seen from kiln.
 
+mod held;
 mod program;
 mod streams;
 
@@ -12,7 +13,8 @@ use std::sync::LazyLock;
 
 use kiln_base::CancelToken;
 use kiln_base::events::Stream;
-use kiln_sys::idmap::IdMap;
+use kiln_sys::binfmt::Handler;
+use kiln_sys::idmap::{IdMap, write_identity};
 use kiln_sys::mount::{Attributes, Recursion, bind_fd, set_attributes};
 use kiln_sys::namespace::Grade;
 use kiln_sys::process::spawn;
@@ -21,12 +23,18 @@ use kiln_sys::signal::Signal;
 use rustix::fs::{FileType, MemfdFlags, fstat, memfd_create};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
+use crate::cgroup::Groups;
 use crate::spec::Access;
 use crate::stubs::{Kind, StubError, Stubs};
-use crate::wire::{Report, WireMount, WireMountKind, WireStep, WireStreams, encode_step};
-use crate::{
-    Control, ExecError, MountKind, Network, Stdio, StepMount, StepSpec, capabilities, seccomp,
+use crate::wire::{
+    GO_ON, Report, WireEmulator, WireGrade, WireMount, WireMountKind, WireStep, WireStreams,
+    WireUlimit, encode_step, receive_report, send_signal,
 };
+use crate::{
+    Confinement, Control, Emulation, ExecError, MountKind, Network, Security, Stage, Stdio,
+    StepMount, StepSpec, Ulimit, capabilities, seccomp,
+};
+use held::Held;
 use streams::Streams;
 
 /// How a program ended.
@@ -87,13 +95,25 @@ pub fn run_controlled(
     cancel: &CancelToken,
     control: &Control,
 ) -> Result<ExitStatus, ExecError> {
+    run_confined(spec, &Confinement::default(), output, cancel, control)
+}
+
+/// [`run_controlled`] for a program that is held more or less tightly than usual, or that is another
+/// machine's.
+pub fn run_confined(
+    spec: &StepSpec<'_>,
+    confinement: &Confinement,
+    output: &mut dyn FnMut(Stream, &[u8]),
+    cancel: &CancelToken,
+    control: &Control,
+) -> Result<ExitStatus, ExecError> {
     cancel.check().map_err(|_| ExecError::Cancelled)?;
     if spec.argv.is_empty() {
         return Err(ExecError::NoCommand);
     }
     check_ids(spec)?;
     let stubs = Stubs::create(spec.root, &mount_points(spec)?).map_err(stub_error)?;
-    let result = execute(spec, output, cancel, control);
+    let result = execute((spec, confinement), output, cancel, control);
     let cleaned = stubs.remove().map_err(stub_error);
     if cancel.is_cancelled() {
         return Err(ExecError::Cancelled);
@@ -139,10 +159,21 @@ fn check_ids(spec: &StepSpec<'_>) -> Result<(), ExecError> {
         _ => spec.user.groups.as_slice(),
     };
     let mut wanted = std::iter::once(&spec.user.gid).chain(supplementary);
-    match wanted.find(|gid| !groups.is_mapped(**gid)) {
-        Some(gid) => Err(refused("group", *gid)),
-        None => Ok(()),
+    if let Some(gid) = wanted.find(|gid| !groups.is_mapped(**gid)) {
+        return Err(refused("group", *gid));
     }
+    for mount in &spec.mounts {
+        if let MountKind::Secret { uid, gid, .. } | MountKind::Agent { uid, gid, .. } = &mount.kind
+        {
+            if !users.is_mapped(*uid) {
+                return Err(refused("user", *uid));
+            }
+            if !groups.is_mapped(*gid) {
+                return Err(refused("group", *gid));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Where something will be mounted in the root itself, and what has to be there for it.
@@ -169,7 +200,9 @@ fn mount_points<'s>(spec: &'s StepSpec<'_>) -> Result<Vec<(&'s str, Kind)>, Exec
 fn kind_of(mount: &StepMount<'_>) -> Result<Kind, ExecError> {
     match &mount.kind {
         MountKind::Tmpfs { .. } => Ok(Kind::Directory),
-        MountKind::File { .. } => Ok(Kind::File),
+        MountKind::File { .. } | MountKind::Secret { .. } | MountKind::Agent { .. } => {
+            Ok(Kind::File)
+        }
         MountKind::Bind { source, .. } => {
             let stat = fstat(source).map_err(|errno| ExecError::Mount {
                 target: mount.target.clone(),
@@ -184,7 +217,7 @@ fn kind_of(mount: &StepMount<'_>) -> Result<Kind, ExecError> {
 }
 
 fn execute(
-    spec: &StepSpec<'_>,
+    (spec, confinement): (&StepSpec<'_>, &Confinement),
     output: &mut dyn FnMut(Stream, &[u8]),
     cancel: &CancelToken,
     control: &Control,
@@ -198,7 +231,10 @@ fn execute(
     .map_err(helper_error("make a socket for"))?;
     let (mut streams, program_streams) =
         Streams::open(spec.stdio).map_err(helper_error("make pipes for"))?;
-    let packed = Packed::new(spec, &theirs)?;
+    // Both go after the helper, whose processes may have them in use.
+    let held = Held::fill(&spec.mounts)?;
+    let groups = Groups::make(&confinement.resources, confinement.cgroup_parent.as_deref())?;
+    let packed = Packed::new((spec, confinement), &theirs, (&held, &groups))?;
     let step = packed
         .to_memory()
         .map_err(helper_error("describe the step to"))?;
@@ -206,6 +242,7 @@ fn execute(
     let arguments = ["kiln", "__step", &number].map(OsStr::new);
     let mut inherited = vec![step.as_fd(), theirs.as_fd(), spec.root];
     inherited.extend(packed.descriptors.iter().map(AsFd::as_fd));
+    inherited.extend(held.directory());
     let binary = program::protected().map_err(helper_error("find"))?;
     let helper = spawn(
         Path::new(&format!("/proc/self/fd/{}", binary.as_raw_fd())),
@@ -220,7 +257,14 @@ fn execute(
     control.started(ours.try_clone().map_err(helper_error("talk to"))?);
     let killer = control.clone();
     let guard = cancel.on_cancel(move || killer.signal(Signal::KILL));
-    let reported = streams.pump(&ours, output, control);
+    let reported = match &confinement.emulation {
+        Emulation::Private(_) => give_ids(&ours, helper.id()),
+        Emulation::Native | Emulation::Host { .. } => Ok(None),
+    };
+    let reported = match reported {
+        Ok(None) => streams.pump(&ours, output, control),
+        failed => failed,
+    };
     // In case that we failed: the helper takes this as our end and kills the program.
     drop(guard);
     control.ended();
@@ -230,7 +274,27 @@ fn execute(
         Some(Report::Exited(code)) => Ok(ExitStatus::Code(code)),
         Some(Report::Signaled(signal)) => Ok(ExitStatus::Signal(signal)),
         Some(Report::Failed(failure)) => Err(failure.into()),
-        Some(Report::Terminal) | None => Err(ExecError::HelperDied(format!("{ended:?}"))),
+        Some(Report::Terminal | Report::NeedsIds) | None => {
+            Err(ExecError::HelperDied(format!("{ended:?}")))
+        }
+    }
+}
+
+/// Waits for the helper to be in a user namespace of its own, and gives it the ids that exist here.
+/// Returns what it reports instead, if it does.
+fn give_ids(helper: &OwnedFd, id: i32) -> Result<Option<Report>, ExecError> {
+    let failed = helper_error("talk to");
+    match receive_report(helper.as_fd()).map_err(failed)? {
+        Some((Report::NeedsIds, _)) => {
+            write_identity(id).map_err(|cause| ExecError::Setup {
+                stage: Stage::Ids,
+                cause,
+            })?;
+            send_signal(helper.as_fd(), GO_ON);
+            Ok(None)
+        }
+        Some((report, _)) => Ok(Some(report)),
+        None => Err(ExecError::HelperDied("before it had ids".to_owned())),
     }
 }
 
@@ -247,10 +311,14 @@ struct Packed {
 }
 
 impl Packed {
-    fn new(spec: &StepSpec<'_>, control: &OwnedFd) -> Result<Self, ExecError> {
+    fn new(
+        (spec, confinement): (&StepSpec<'_>, &Confinement),
+        control: &OwnedFd,
+        (held, groups): (&Held, &Groups),
+    ) -> Result<Self, ExecError> {
         let mut descriptors = Vec::new();
-        let mounts = spec.mounts.iter().map(|mount| {
-            let kind = pack_mount(mount, &mut descriptors);
+        let mounts = spec.mounts.iter().enumerate().map(|(index, mount)| {
+            let kind = pack_mount(index, mount, &mut descriptors);
             kind.map_err(|cause| ExecError::Mount {
                 target: mount.target.clone(),
                 cause,
@@ -264,7 +332,11 @@ impl Packed {
         let wire = WireStep {
             control: control.as_raw_fd(),
             root: spec.root.as_raw_fd(),
-            grade: spec.grade.into(),
+            grade: match (&confinement.emulation, spec.grade) {
+                // In a user namespace of its own root is root of that only.
+                (Emulation::Private(_), Grade::Root) => WireGrade::RootlessMapped,
+                (_, grade) => grade.into(),
+            },
             argv: spec.argv.clone(),
             env: environment(spec),
             cwd: spec.cwd.clone(),
@@ -279,6 +351,15 @@ impl Packed {
                 Stdio::Terminal => WireStreams::Terminal,
             },
             mounts,
+            held: held.directory().map(|directory| directory.as_raw_fd()),
+            insecure: confinement.security == Security::Insecure,
+            shm_bytes: confinement.shm_bytes,
+            ulimits: confinement.ulimits.iter().map(pack_ulimit).collect(),
+            groups_to_join: groups.to_join(),
+            emulator: match &confinement.emulation {
+                Emulation::Private(handler) => Some(pack_emulator(handler)),
+                Emulation::Native | Emulation::Host { .. } => None,
+            },
         };
         Ok(Self { wire, descriptors })
     }
@@ -290,14 +371,38 @@ impl Packed {
     }
 }
 
+fn pack_ulimit(limit: &Ulimit) -> WireUlimit {
+    WireUlimit {
+        name: limit.name.clone(),
+        soft: limit.soft,
+        hard: limit.hard,
+    }
+}
+
+fn pack_emulator(handler: &Handler) -> WireEmulator {
+    WireEmulator {
+        name: handler.name.clone(),
+        magic: handler.magic.clone(),
+        mask: handler.mask.clone(),
+        interpreter: handler.interpreter.clone(),
+    }
+}
+
 fn memory_file(name: &str, content: &[u8]) -> io::Result<OwnedFd> {
     let mut file = std::fs::File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
     file.write_all(content)?;
     Ok(file.into())
 }
 
-fn pack_mount(mount: &StepMount<'_>, descriptors: &mut Vec<OwnedFd>) -> io::Result<WireMountKind> {
+fn pack_mount(
+    index: usize,
+    mount: &StepMount<'_>,
+    descriptors: &mut Vec<OwnedFd>,
+) -> io::Result<WireMountKind> {
     match &mount.kind {
+        MountKind::Secret { .. } | MountKind::Agent { .. } => Ok(WireMountKind::Held {
+            name: held::name(index),
+        }),
         MountKind::Tmpfs { size, mode } => Ok(WireMountKind::Tmpfs {
             size: *size,
             mode: *mode,

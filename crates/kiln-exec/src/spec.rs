@@ -2,7 +2,10 @@
 
 use std::os::fd::BorrowedFd;
 
+use kiln_base::Secret;
 use kiln_sys::namespace::Grade;
+
+use crate::SshAgent;
 
 /// The host name that BuildKit gives to every step.
 pub const DEFAULT_HOSTNAME: &str = "buildkitsandbox";
@@ -104,6 +107,29 @@ pub enum MountKind<'a> {
         /// The content.
         content: Vec<u8>,
         /// Mode, for example `0o644`.
+        mode: u32,
+    },
+    /// A read-only file with secret content. The content is only ever in memory that is not swapped
+    /// out, and is overwritten there when the step has ended.
+    Secret {
+        /// The content.
+        content: Secret<Vec<u8>>,
+        /// Owner, as the step sees it.
+        uid: u32,
+        /// Group, as the step sees it.
+        gid: u32,
+        /// Mode, for example `0o400`.
+        mode: u32,
+    },
+    /// The socket of an SSH agent, made for this step and gone with it.
+    Agent {
+        /// Who answers.
+        agent: SshAgent,
+        /// Owner of the socket, as the step sees it.
+        uid: u32,
+        /// Group of the socket, as the step sees it.
+        gid: u32,
+        /// Mode of the socket, for example `0o600`.
         mode: u32,
     },
 }

@@ -9,6 +9,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::path::PathBuf;
 
 use kiln_sys::namespace::Grade;
 use kiln_sys::sandbox::BpfInstruction;
@@ -37,6 +38,32 @@ pub(crate) struct WireStep {
     pub(crate) own_network: bool,
     pub(crate) streams: WireStreams,
     pub(crate) mounts: Vec<WireMount>,
+    /// A file system in memory with the files of [`WireMountKind::Held`].
+    pub(crate) held: Option<RawFd>,
+    /// All capabilities, no filter, nothing hidden.
+    pub(crate) insecure: bool,
+    pub(crate) shm_bytes: Option<u64>,
+    pub(crate) ulimits: Vec<WireUlimit>,
+    /// Where the helper writes itself to: the `cgroup.procs` files of the step's groups.
+    pub(crate) groups_to_join: Vec<PathBuf>,
+    /// An emulator to be registered in a user namespace of the step's own.
+    pub(crate) emulator: Option<WireEmulator>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct WireUlimit {
+    pub(crate) name: String,
+    pub(crate) soft: Option<u64>,
+    pub(crate) hard: Option<u64>,
+}
+
+/// A [`kiln_sys::binfmt::Handler`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct WireEmulator {
+    pub(crate) name: String,
+    pub(crate) magic: Vec<u8>,
+    pub(crate) mask: Vec<u8>,
+    pub(crate) interpreter: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +118,10 @@ pub(crate) enum WireMountKind {
         content: RawFd,
         mode: u32,
     },
+    /// The file of this name in [`WireStep::held`].
+    Held {
+        name: String,
+    },
 }
 
 /// The content of the memory file.
@@ -130,11 +161,17 @@ pub(crate) fn decode_step(bytes: &[u8]) -> io::Result<(WireStep, Vec<BpfInstruct
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Report {
     Failed(Failure),
+    /// The helper is in a user namespace of its own and waits for the ids in it, and then for
+    /// [`GO_ON`].
+    NeedsIds,
     /// The controller end of the program's terminal comes with this message.
     Terminal,
     Exited(i32),
     Signaled(i32),
 }
+
+/// The byte that says that the ids are there; as a signal's number it is none.
+pub(crate) const GO_ON: u8 = 0;
 
 /// An [`ExecError`] on its way from the helper; errors of the system are numbers.
 #[derive(Debug, Serialize, Deserialize)]
@@ -144,6 +181,9 @@ pub(crate) enum Failure {
     NotExecutable { program: String, errno: i32 },
     WorkingDirectory { path: String, errno: i32 },
     Mount { target: String, errno: i32 },
+    Ulimit { limit: String, errno: i32 },
+    ControlGroup { path: PathBuf, errno: i32 },
+    Emulator { program: PathBuf, errno: i32 },
     Setup { stage: Stage, errno: i32 },
 }
 
@@ -168,6 +208,19 @@ impl From<Failure> for ExecError {
             },
             Failure::Mount { target, errno } => Self::Mount {
                 target,
+                cause: cause(errno),
+            },
+            Failure::Ulimit { limit, errno } => Self::Ulimit {
+                limit,
+                cause: cause(errno),
+            },
+            Failure::ControlGroup { path, errno } => Self::ControlGroup {
+                action: "join",
+                path,
+                cause: cause(errno),
+            },
+            Failure::Emulator { program, errno } => Self::Emulator {
+                program,
                 cause: cause(errno),
             },
             Failure::Setup { stage, errno } => Self::Setup {
@@ -228,7 +281,7 @@ pub(crate) fn receive_report(
     Ok(Some((report, descriptor)))
 }
 
-/// Asks the helper to send a signal to the program. A helper that is gone needs no signal.
+/// Asks the helper to send a signal to the program, or tells it to [`GO_ON`]. A helper that is gone needs no signal.
 pub(crate) fn send_signal(socket: BorrowedFd<'_>, signal: u8) {
     let _ = send(socket, &[signal], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
 }

@@ -25,6 +25,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::idmap::IdMap;
+use crate::mount::{Attributes, Filesystem, mount_filesystem};
 
 /// One handler for a foreign program format.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +106,55 @@ pub fn qemu_handler(architecture: &str) -> Option<Handler> {
     })
 }
 
+/// Where emulators are found, in this order. Only a static one works in any root.
+const FOLDERS: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/usr/libexec/qemu-binfmt"];
+
 impl Handler {
+    /// The same with the emulator that this machine has: `qemu-…-static`, or a static `qemu-…`. Where
+    /// there is none, the interpreter stays what it was.
+    #[must_use]
+    pub fn found(self) -> Self {
+        let names = [format!("{}-static", self.name), self.name.clone()];
+        let found = FOLDERS
+            .iter()
+            .flat_map(|folder| names.iter().map(|name| Path::new(folder).join(name)))
+            .find(|path| is_static(path));
+        match found {
+            Some(interpreter) => Self {
+                interpreter,
+                ..self
+            },
+            None => self,
+        }
+    }
+
+    /// Registers the handler for the programs of this user namespace, in which this process is root.
+    /// It holds until the returned mount is closed.
+    pub fn register_private(&self) -> io::Result<OwnedFd> {
+        let line = self.registration()?;
+        let mount = mount_filesystem(Filesystem::BinfmtMisc, Attributes::empty())?;
+        let register = openat(
+            &mount,
+            "register",
+            OFlags::WRONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        rustix::io::write(&register, line.as_bytes())?;
+        Ok(mount)
+    }
+
+    /// Whether a handler with this magic and mask would take the programs that this one is for.
+    fn is_served_by(&self, magic: &[u8], mask: &[u8]) -> bool {
+        magic.len() <= self.magic.len()
+            && magic
+                .iter()
+                .zip(&self.magic)
+                .enumerate()
+                .all(|(index, (theirs, ours))| {
+                    let mask = mask.get(index).copied().unwrap_or(0xff);
+                    theirs & mask == ours & mask
+                })
+    }
     /// The line for the `register` file: opened at registration, and with the rights that the program
     /// itself would have.
     fn registration(&self) -> io::Result<String> {
@@ -125,6 +174,62 @@ impl Handler {
             self.name
         ))
     }
+}
+
+/// Whether an ELF program needs no loader; `false` for what is no such program.
+fn is_static(path: &Path) -> bool {
+    const PT_INTERP: u32 = 3;
+    let Ok(file) = crate::files::open(path) else {
+        return false;
+    };
+    let mut head = Vec::new();
+    if std::io::Read::read_to_end(&mut std::io::Read::take(file, 4096), &mut head).is_err() {
+        return false;
+    }
+    // The host's own architecture, so 64 bits little-endian wherever kiln is built for.
+    let half = |at: usize| Some(u16::from_le_bytes(*head.get(at..)?.first_chunk()?));
+    let word = |at: usize| Some(u32::from_le_bytes(*head.get(at..)?.first_chunk()?));
+    let long = |at: usize| Some(u64::from_le_bytes(*head.get(at..)?.first_chunk()?));
+    let Some((start, size, count)) = long(32)
+        .and_then(|start| usize::try_from(start).ok())
+        .zip(half(54))
+        .zip(half(56))
+        .map(|((start, size), count)| (start, usize::from(size), usize::from(count)))
+    else {
+        return false;
+    };
+    let is_elf = head.starts_with(b"\x7fELF\x02\x01");
+    is_elf
+        && (0..count).all(|index| word(start + index * size).is_some_and(|kind| kind != PT_INTERP))
+}
+
+/// The host's handler for the programs of an OCI architecture: enabled, and with its interpreter open
+/// (flag `F`), so that it works in any root.
+pub fn host_handler(architecture: &str) -> Option<String> {
+    let wanted = qemu_handler(architecture)?;
+    let names = crate::files::names(DIRECTORY).ok()?;
+    names.iter().find_map(|name| {
+        let text = crate::files::read_to_string(Path::new(DIRECTORY).join(name)).ok()?;
+        serves(&wanted, &text).then(|| name.display().to_string())
+    })
+}
+
+/// Whether the text of a handler's file says that it does.
+fn serves(wanted: &Handler, text: &str) -> bool {
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+    let bytes = |name: &str| {
+        let digits = field(name)?.trim();
+        let pairs = digits.as_bytes().chunks(2);
+        pairs
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+            .collect::<Option<Vec<u8>>>()
+    };
+    let is_enabled = text.lines().next() == Some("enabled");
+    let is_open = field("flags:").is_some_and(|flags| flags.contains('F'));
+    let is_at_start = field("offset ").is_some_and(|offset| offset.trim() == "0");
+    let mask = bytes("mask ").unwrap_or_default();
+    let matches = bytes("magic ").is_some_and(|magic| wanted.is_served_by(&magic, &mask));
+    is_enabled && is_open && is_at_start && matches
 }
 
 const DIRECTORY: &str = "/proc/sys/fs/binfmt_misc";
@@ -289,6 +394,19 @@ mod tests {
             OCF"]],
         );
         check("vax", &expect![["none"]]);
+    }
+
+    #[test]
+    fn handlers_of_the_host_are_recognised() {
+        let text = "enabled\ninterpreter /usr/libexec/qemu\nflags: POCF\noffset 0\n\
+            magic 7f454c460201010000000000000000000200b700\n\
+            mask ffffffffffffff00fffffffffffffffffeffffff\n";
+        let [arm64, arm] = ["arm64", "arm"].map(|name| qemu_handler(name).unwrap());
+        assert!(serves(&arm64, text));
+        assert!(!serves(&arm, text));
+        assert!(!serves(&arm64, &text.replace("enabled", "disabled")));
+        assert!(!serves(&arm64, &text.replace("POCF", "POC")));
+        assert!(!serves(&arm64, "rubbish"));
     }
 
     #[test]

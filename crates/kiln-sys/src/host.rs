@@ -1,7 +1,11 @@
 //! Facts about the machine: name, processors, memory, kernel.
 
+mod native;
+
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
+
+pub use native::{Foreign, has_x86_level, runs_natively};
 
 /// The host name, `localhost` where it is not text.
 pub fn hostname() -> String {

@@ -106,6 +106,16 @@ impl IdMap {
     }
 }
 
+/// Gives a process that has just entered a new user namespace the ids that exist here, each as itself.
+/// Called by a process that stayed outside and has `CAP_SETUID`, `CAP_SETGID` and `CAP_SETFCAP`.
+pub fn write_identity(process: i32) -> io::Result<()> {
+    let write = |file: &str, map: &IdMap| {
+        std::fs::write(format!("/proc/{process}/{file}"), map.identity().to_text())
+    };
+    write("uid_map", &IdMap::current_users()?)?;
+    write("gid_map", &IdMap::current_groups()?)
+}
+
 /// The ranges that the text of `/etc/subuid` or `/etc/subgid` gives to the user with this name or
 /// id, in file order. Malformed lines and empty ranges are skipped, as `newuidmap` does.
 pub fn subordinate_ranges(text: &str, name: Option<&str>, uid: u32) -> Vec<SubordinateRange> {

@@ -16,8 +16,9 @@ use rustix::process::{Gid, Pid, Signal, Uid};
 pub use rustix::thread::UnshareFlags as Namespaces;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set,
-    remove_capability_from_bounding_set, set_capabilities, set_thread_groups, set_thread_res_gid,
-    set_thread_res_uid, unshare_unsafe,
+    configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
+    set_keep_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    unshare_unsafe,
 };
 
 use crate::raw;
@@ -166,6 +167,34 @@ pub fn become_user(
             inheritable: CapabilitySet::empty(),
         },
     )?)
+}
+
+/// Becomes another user for good and keeps all capabilities that this process has, also as another user
+/// than root and across `exec` (they become ambient).
+pub fn become_powerful_user(
+    user: (u32, u32),
+    groups: &[u32],
+    change: GroupChange,
+) -> io::Result<()> {
+    let held = rustix::thread::capabilities(None)?.permitted;
+    if change == GroupChange::Allowed {
+        let groups: Vec<_> = groups.iter().copied().map(Gid::from_raw).collect();
+        set_thread_groups(&groups)?;
+    }
+    set_keep_capabilities(true)?;
+    let (uid, gid) = (Uid::from_raw(user.0), Gid::from_raw(user.1));
+    set_thread_res_gid(gid, gid, gid)?;
+    set_thread_res_uid(uid, uid, uid)?;
+    let sets = CapabilitySets {
+        effective: held,
+        permitted: held,
+        inheritable: held,
+    };
+    set_capabilities(None, sets)?;
+    for number in (0..64).filter(|number| held.bits() & (1 << number) != 0) {
+        configure_capability_in_ambient_set(CapabilitySet::from_bits_retain(1 << number), true)?;
+    }
+    Ok(())
 }
 
 fn drop_from_bounding_set(kept: u64) -> io::Result<()> {

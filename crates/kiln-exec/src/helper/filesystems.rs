@@ -64,6 +64,7 @@ const MASKED_SYS: [&str; 2] = ["firmware", "devices/virtual/powercap"];
 /// Kernel interfaces below `/proc` that change the host when written to.
 const READ_ONLY_PROC: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
+/// Docker's size of `/dev/shm`.
 const SHM_BYTES: u64 = 64 << 20;
 const DEV_BYTES: u64 = 64 << 20;
 
@@ -75,9 +76,12 @@ impl Step {
     /// mean the host's.
     ///
     /// Below it goes a memory file system for the files that come as content, if there are any: they
-    /// can be bound from there, and it goes away with the old root.
+    /// can be bound from there, and it goes away with the old root. So does the one that kiln holds.
     pub(super) fn attach_root(&self) -> Result<Option<OwnedFd>, StageError> {
         let files = self.attach_files().map_err(at(Stage::Root))?;
+        if let Some(held) = &self.held {
+            attach_on_root(held.as_fd()).map_err(at(Stage::Root))?;
+        }
         attach_on_root(self.root.as_fd()).map_err(at(Stage::Root))?;
         Ok(files)
     }
@@ -125,7 +129,7 @@ impl Step {
         }
         let group = (self.wire.grade != WireGrade::RootlessSingle).then_some(TTY_GROUP);
         let shm = Filesystem::Tmpfs {
-            size: Some(SHM_BYTES),
+            size: Some(self.wire.shm_bytes.unwrap_or(SHM_BYTES)),
             mode: 0o1777,
         };
         for (name, filesystem, attributes) in [
@@ -137,7 +141,19 @@ impl Step {
             let mount = mount_filesystem(filesystem, attributes)?;
             attach_below(&mount, &dev, name)?;
         }
+        if self.wire.insecure {
+            super::devices::make_more(&dev, self.wire.grade == WireGrade::Root)?;
+        }
         Ok(())
+    }
+
+    /// What `/sys` and the control groups are mounted with.
+    fn kernel_attributes(&self) -> Attributes {
+        if self.wire.insecure {
+            SAFE
+        } else {
+            SAFE.union(RDONLY)
+        }
     }
 
     /// Makes a node, or binds the host's where making one is forbidden.
@@ -153,7 +169,8 @@ impl Step {
     }
 
     fn mount_sys(&self) -> io::Result<()> {
-        let sys = match mount_filesystem(Filesystem::Sysfs, SAFE.union(RDONLY)) {
+        let attributes = self.kernel_attributes();
+        let sys = match mount_filesystem(Filesystem::Sysfs, attributes) {
             Ok(sys) => {
                 self.attach_at(&sys, "/sys")?;
                 sys
@@ -161,13 +178,13 @@ impl Step {
             // It shows the network namespace, so only who owns that may mount it.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 let sys = bind(Path::new("/sys"), Recursion::Below)?;
-                set_attributes(sys.as_fd(), SAFE.union(RDONLY), Recursion::Below)?;
+                set_attributes(sys.as_fd(), attributes, Recursion::Below)?;
                 return self.attach_at(&sys, "/sys");
             }
             Err(error) => return Err(error),
         };
         match open_beneath(&sys, "fs/cgroup") {
-            Ok(target) => mount_control_groups(target.as_fd(), &self.control_groups),
+            Ok(target) => mount_control_groups(target.as_fd(), &self.control_groups, attributes),
             Err(_) => Ok(()),
         }
     }
@@ -202,6 +219,13 @@ impl Step {
                 set_attributes(detached.as_fd(), attributes.union(RDONLY), Recursion::This)?;
                 (detached, false)
             }
+            MountKind::Held { name } => {
+                let held = self.held.as_ref().ok_or(Errno::INVAL)?;
+                let file = open_beneath(held, name)?;
+                let detached = bind_fd(file.as_fd(), Recursion::This)?;
+                set_attributes(detached.as_fd(), SAFE.union(RDONLY), Recursion::This)?;
+                (detached, false)
+            }
         };
         let target = self.open_or_make(Path::new(&mount.target), directory)?;
         attach(detached.as_fd(), target.as_fd())
@@ -221,6 +245,9 @@ impl Step {
     }
 
     pub(super) fn hide_kernel_interfaces(&self) -> Result<(), StageError> {
+        if self.wire.insecure {
+            return Ok(());
+        }
         self.hide().map_err(at(Stage::Mask))
     }
 
@@ -316,9 +343,13 @@ impl ControlGroups {
 
 /// Shows the step its own control group: version 2 as it is mounted everywhere today, or version 1
 /// with one directory per hierarchy.
-fn mount_control_groups(target: BorrowedFd<'_>, groups: &ControlGroups) -> io::Result<()> {
+fn mount_control_groups(
+    target: BorrowedFd<'_>,
+    groups: &ControlGroups,
+    attributes: Attributes,
+) -> io::Result<()> {
     let ControlGroups::Legacy(hierarchies) = groups else {
-        return match mount_filesystem(Filesystem::Cgroup2, SAFE.union(RDONLY)) {
+        return match mount_filesystem(Filesystem::Cgroup2, attributes) {
             Ok(groups) => attach(groups.as_fd(), target),
             // Without a cgroup namespace of its own the step sees none.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
@@ -342,7 +373,7 @@ fn mount_control_groups(target: BorrowedFd<'_>, groups: &ControlGroups) -> io::R
         mkdirat(&directory, name, Mode::from_raw_mode(0o755))?;
         attach_below(&group, &directory, name)?;
     }
-    set_attributes(directory.as_fd(), SAFE.union(RDONLY), Recursion::Below)
+    set_attributes(directory.as_fd(), attributes, Recursion::Below)
 }
 
 /// The directory of each hierarchy below `/sys/fs/cgroup` and this process's group in it, from the

@@ -11,16 +11,16 @@ use std::path::Path;
 use kiln_sys::mount::{make_private, pivot_into};
 use kiln_sys::pty::{make_controlling, open_pty};
 use kiln_sys::sandbox::{
-    GroupChange, become_user, bring_loopback_up, die_with_parent, exec, forget_keys,
-    install_filter, reset_signals,
+    GroupChange, become_powerful_user, become_user, bring_loopback_up, die_with_parent, exec,
+    forget_keys, install_filter, reset_signals,
 };
 use rustix::fs::{FileType, Mode, fchown, fstat};
 use rustix::io::Errno;
-use rustix::process::{Uid, chdir, setsid, umask};
+use rustix::process::{Resource, Rlimit, Uid, chdir, setrlimit, setsid, umask};
 
-use super::{StageError, Step, at};
-use crate::wire::{Failure, Report, WireGrade, WireStreams, errno_of, send_report};
-use crate::{DEFAULT_PATH, Stage, capabilities};
+use super::{StageError, Step, at, setup};
+use crate::wire::{Failure, Report, WireGrade, WireStreams, WireUlimit, errno_of, send_report};
+use crate::{DEFAULT_PATH, Stage, Ulimit, capabilities};
 
 impl Step {
     /// Turns this process into the program. Returns only what went wrong.
@@ -36,10 +36,6 @@ impl Step {
     }
 
     fn set_up(&self) -> Result<(), Failure> {
-        let setup = |(stage, cause): StageError| Failure::Setup {
-            stage,
-            errno: errno_of(&cause),
-        };
         die_with_parent().map_err(at(Stage::Fork)).map_err(setup)?;
         self.prepare_machine().map_err(setup)?;
         // Modes of what is made below are meant as written.
@@ -56,7 +52,32 @@ impl Step {
         self.set_up_streams()
             .map_err(at(Stage::Streams))
             .map_err(setup)?;
+        self.set_limits()?;
         self.drop_privileges().map_err(setup)
+    }
+
+    /// While `CAP_SYS_RESOURCE` is still held.
+    fn set_limits(&self) -> Result<(), Failure> {
+        for WireUlimit { name, soft, hard } in &self.wire.ulimits {
+            let limit = Rlimit {
+                current: *soft,
+                maximum: *hard,
+            };
+            let set = match resource(name) {
+                Some(resource) => setrlimit(resource, limit),
+                None => Err(Errno::INVAL),
+            };
+            set.map_err(|errno| Failure::Ulimit {
+                limit: Ulimit {
+                    name: name.clone(),
+                    soft: *soft,
+                    hard: *hard,
+                }
+                .to_string(),
+                errno: errno.raw_os_error(),
+            })?;
+        }
+        Ok(())
     }
 
     fn prepare_machine(&self) -> Result<(), StageError> {
@@ -111,23 +132,47 @@ impl Step {
 
     fn drop_privileges(&self) -> Result<(), StageError> {
         forget_keys().map_err(at(Stage::Credentials))?;
-        install_filter(&self.filter).map_err(at(Stage::Seccomp))?;
+        if !self.wire.insecure {
+            install_filter(&self.filter).map_err(at(Stage::Seccomp))?;
+        }
         let change = match self.wire.grade {
             WireGrade::RootlessSingle => GroupChange::Denied,
             WireGrade::Root | WireGrade::RootlessMapped => GroupChange::Allowed,
         };
-        become_user(
-            (self.wire.uid, self.wire.gid),
-            &self.wire.groups,
-            change,
-            capabilities::DEFAULT.bits(),
-        )
-        .map_err(at(Stage::Credentials))?;
+        let (user, groups) = ((self.wire.uid, self.wire.gid), &self.wire.groups);
+        let became = if self.wire.insecure {
+            become_powerful_user(user, groups, change)
+        } else {
+            become_user(user, groups, change, capabilities::DEFAULT.bits())
+        };
+        became.map_err(at(Stage::Credentials))?;
         // Changing the user took it back.
         die_with_parent().map_err(at(Stage::Credentials))?;
         reset_signals();
         Ok(())
     }
+}
+
+/// The kernel's number of one of Docker's names.
+fn resource(name: &str) -> Option<Resource> {
+    Some(match name {
+        "core" => Resource::Core,
+        "cpu" => Resource::Cpu,
+        "data" => Resource::Data,
+        "fsize" => Resource::Fsize,
+        "locks" => Resource::Locks,
+        "memlock" => Resource::Memlock,
+        "msgqueue" => Resource::Msgqueue,
+        "nice" => Resource::Nice,
+        "nofile" => Resource::Nofile,
+        "nproc" => Resource::Nproc,
+        "rss" => Resource::Rss,
+        "rtprio" => Resource::Rtprio,
+        "rttime" => Resource::Rttime,
+        "sigpending" => Resource::Sigpending,
+        "stack" => Resource::Stack,
+        _ => return None,
+    })
 }
 
 /// Enters the working directory, made where it is missing as runc does.
@@ -234,6 +279,13 @@ mod tests {
     fn check(name: &str, path: &str, expected: &[&str]) {
         let env = ["PATH=ignored".to_owned(), format!("PATH={path}")];
         assert_eq!(candidates(name, &env), expected);
+    }
+
+    #[test]
+    fn every_name_of_a_limit_has_a_number() {
+        for name in crate::confinement::NAMES {
+            assert!(resource(name).is_some(), "{name}");
+        }
     }
 
     #[test]

@@ -31,6 +31,11 @@ pub enum Filesystem {
         /// Mode of its root directory.
         mode: u32,
     },
+    /// Files in memory that is never swapped out; without a limit of size.
+    Ramfs {
+        /// Mode of its root directory.
+        mode: u32,
+    },
     /// Handlers for foreign program formats, private to the caller's user namespace (Linux 6.7).
     BinfmtMisc,
 }
@@ -44,6 +49,7 @@ impl Filesystem {
             Self::Devpts { .. } => "devpts",
             Self::Mqueue => "mqueue",
             Self::Tmpfs { .. } => "tmpfs",
+            Self::Ramfs { .. } => "ramfs",
             Self::BinfmtMisc => "binfmt_misc",
         }
     }
@@ -61,6 +67,7 @@ impl Filesystem {
                 options.extend(size.map(|size| ("size", size.to_string())));
                 options
             }
+            Self::Ramfs { mode } => vec![("mode", format!("{mode:o}"))],
             _ => Vec::new(),
         }
     }
