@@ -7,7 +7,7 @@
 use super::Drawing;
 
 /// The width of a step's box.
-pub(super) const BOX_WIDTH: i64 = 260;
+pub(super) const BOX_WIDTH: i64 = 284;
 /// The height of a step's box.
 pub(super) const BOX_HEIGHT: i64 = 46;
 /// Between two rows.

@@ -12,11 +12,11 @@ const LEGEND_LINE: i64 = 22;
 const LEGEND_COLUMN: i64 = 180;
 /// How many colours there are; stages beyond share them.
 const COLOURS: usize = 8;
-/// The longest title in a box, in columns.
+/// The longest title in a box, in columns: letters of a fixed width, so that none leaves the box.
 const TITLE_COLUMNS: usize = 35;
 
 const STYLE: &str = "\
-svg{background:#fff;font:13px system-ui,sans-serif}\
+svg{background:#fff;font:12px ui-monospace,Menlo,Consolas,monospace}\
 text{fill:#1c1f24}.kind,.legend{fill:#5d6673;font-size:11px}\
 .box{stroke-width:1.5}.edge{fill:none;stroke:#8a94a1;stroke-width:1.5}.tip{fill:#8a94a1}\
 .read{stroke-dasharray:5 4}\

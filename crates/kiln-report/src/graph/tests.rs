@@ -146,36 +146,36 @@ fn as_svg() {
     check_svg(
         TWO_STAGES,
         &expect![[r#"
-        <svg xmlns="http://www.w3.org/2000/svg" width="732" height="370" viewBox="0 0 732 370" role="img">
-        <title>Build graph</title>
-        <rect class="c0" x="20" y="10" width="12" height="12" rx="3"/><text class="legend" x="38" y="20">build</text>
-        <rect class="c1" x="200" y="10" width="12" height="12" rx="3"/><text class="legend" x="218" y="20">context</text>
-        <rect class="c2" x="380" y="10" width="12" height="12" rx="3"/><text class="legend" x="398" y="20">final</text>
-        <path class="edge" d="M150 110C150 124 294 124 294 138"/><path class="tip" d="M290 138h8l-4 6z"/>
-        <path class="edge read" d="M438 110C438 124 294 124 294 138"/><path class="tip" d="M290 138h8l-4 6z"/>
-        <path class="edge" d="M294 190C294 204 294 204 294 218"/><path class="tip" d="M290 218h8l-4 6z"/>
-        <path class="edge" d="M582 270C582 284 438 284 438 298"/><path class="tip" d="M434 298h8l-4 6z"/>
-        <path class="edge read" d="M294 270C294 284 438 284 438 298"/><path class="tip" d="M434 298h8l-4 6z"/>
-        <g><title>[build 1/3] FROM golang:1.22</title><rect class="box c0" x="20" y="64" width="260" height="46" rx="7"/><text x="32" y="84">[build 1/3] FROM golang:1.22</text><text class="kind" x="32" y="100">image</text></g>
-        <g><title>[internal] load build context</title><rect class="box c1" x="308" y="64" width="260" height="46" rx="7"/><text x="320" y="84">[internal] load build context</text><text class="kind" x="320" y="100">context</text></g>
-        <g><title>[build 2/3] COPY . /src</title><rect class="box c0" x="164" y="144" width="260" height="46" rx="7"/><text x="176" y="164">[build 2/3] COPY . /src</text><text class="kind" x="176" y="180">copy</text></g>
-        <g><title>[build 3/3] RUN go build -o /app ./...</title><rect class="box c0" x="164" y="224" width="260" height="46" rx="7"/><text x="176" y="244">[build 3/3] RUN go build -o /app .…</text><text class="kind" x="176" y="260">run</text></g>
-        <g><title>[final 1/2] FROM debian:12</title><rect class="box c2" x="452" y="224" width="260" height="46" rx="7"/><text x="464" y="244">[final 1/2] FROM debian:12</text><text class="kind" x="464" y="260">image</text></g>
-        <g><title>[final 2/2] COPY --from=build /app /usr/bin/</title><rect class="box c2" x="308" y="304" width="260" height="46" rx="7"/><text x="320" y="324">[final 2/2] COPY --from=build /app…</text><text class="kind" x="320" y="340">copy</text></g>
-        </svg>
-    "#]],
+            <svg xmlns="http://www.w3.org/2000/svg" width="792" height="348" viewBox="0 0 792 348" role="img">
+            <title>Build graph</title>
+            <rect class="c0" x="20" y="10" width="12" height="12" rx="3"/><text class="legend" x="38" y="20">build</text>
+            <rect class="c1" x="200" y="10" width="12" height="12" rx="3"/><text class="legend" x="218" y="20">context</text>
+            <rect class="c2" x="380" y="10" width="12" height="12" rx="3"/><text class="legend" x="398" y="20">final</text>
+            <path class="edge" d="M162 88C162 102 318 102 318 116"/><path class="tip" d="M314 116h8l-4 6z"/>
+            <path class="edge read" d="M474 88C474 102 318 102 318 116"/><path class="tip" d="M314 116h8l-4 6z"/>
+            <path class="edge" d="M318 168C318 182 318 182 318 196"/><path class="tip" d="M314 196h8l-4 6z"/>
+            <path class="edge" d="M630 248C630 262 474 262 474 276"/><path class="tip" d="M470 276h8l-4 6z"/>
+            <path class="edge read" d="M318 248C318 262 474 262 474 276"/><path class="tip" d="M470 276h8l-4 6z"/>
+            <g><title>[build 1/3] FROM golang:1.22</title><rect class="box c0" x="20" y="42" width="284" height="46" rx="7"/><text x="32" y="62">[build 1/3] FROM golang:1.22</text><text class="kind" x="32" y="78">image</text></g>
+            <g><title>[internal] load build context</title><rect class="box c1" x="332" y="42" width="284" height="46" rx="7"/><text x="344" y="62">[internal] load build context</text><text class="kind" x="344" y="78">context</text></g>
+            <g><title>[build 2/3] COPY . /src</title><rect class="box c0" x="176" y="122" width="284" height="46" rx="7"/><text x="188" y="142">[build 2/3] COPY . /src</text><text class="kind" x="188" y="158">copy</text></g>
+            <g><title>[build 3/3] RUN go build -o /app ./...</title><rect class="box c0" x="176" y="202" width="284" height="46" rx="7"/><text x="188" y="222">[build 3/3] RUN go build -o /app .…</text><text class="kind" x="188" y="238">run</text></g>
+            <g><title>[final 1/2] FROM debian:12</title><rect class="box c2" x="488" y="202" width="284" height="46" rx="7"/><text x="500" y="222">[final 1/2] FROM debian:12</text><text class="kind" x="500" y="238">image</text></g>
+            <g><title>[final 2/2] COPY --from=build /app /usr/bin/</title><rect class="box c2" x="332" y="282" width="284" height="46" rx="7"/><text x="344" y="302">[final 2/2] COPY --from=build /app…</text><text class="kind" x="344" y="318">copy</text></g>
+            </svg>
+        "#]],
     );
     check_svg(
         HOSTILE,
         &expect![[r#"
-        <svg xmlns="http://www.w3.org/2000/svg" width="300" height="210" viewBox="0 0 300 210" role="img">
-        <title>Build graph</title>
-        <rect class="c0" x="20" y="10" width="12" height="12" rx="3"/><text class="legend" x="38" y="20">&lt;b&gt;&amp;&quot;x</text>
-        <path class="edge" d="M150 110C150 124 150 124 150 138"/><path class="tip" d="M146 138h8l-4 6z"/>
-        <g><title>RUN echo &quot;&lt;/title&gt;&lt;script&gt;alert(1)&lt;/script&gt;&quot; \ red</title><rect class="box c0" x="20" y="64" width="260" height="46" rx="7"/><text x="32" y="84">RUN echo &quot;&lt;/title&gt;&lt;script&gt;alert(1)…</text><text class="kind" x="32" y="100">run</text></g>
-        <g><title>a very long title that goes on and on, far beyond the width of any box</title><rect class="box c0" x="20" y="144" width="260" height="46" rx="7"/><text x="32" y="164">a very long title that goes on and…</text><text class="kind" x="32" y="180">]]&gt;</text></g>
-        </svg>
-    "#]],
+            <svg xmlns="http://www.w3.org/2000/svg" width="324" height="210" viewBox="0 0 324 210" role="img">
+            <title>Build graph</title>
+            <rect class="c0" x="20" y="10" width="12" height="12" rx="3"/><text class="legend" x="38" y="20">&lt;b&gt;&amp;&quot;x</text>
+            <path class="edge" d="M162 110C162 124 162 124 162 138"/><path class="tip" d="M158 138h8l-4 6z"/>
+            <g><title>RUN echo &quot;&lt;/title&gt;&lt;script&gt;alert(1)&lt;/script&gt;&quot; \ red</title><rect class="box c0" x="20" y="64" width="284" height="46" rx="7"/><text x="32" y="84">RUN echo &quot;&lt;/title&gt;&lt;script&gt;alert(1)…</text><text class="kind" x="32" y="100">run</text></g>
+            <g><title>a very long title that goes on and on, far beyond the width of any box</title><rect class="box c0" x="20" y="144" width="284" height="46" rx="7"/><text x="32" y="164">a very long title that goes on and…</text><text class="kind" x="32" y="180">]]&gt;</text></g>
+            </svg>
+        "#]],
     );
     check_svg(
         "",
