@@ -2,7 +2,7 @@
 //! answers, and without a word of what is secret in an error.
 
 use std::io::{self, Read};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kiln_base::{CancelToken, Cancelled};
@@ -60,9 +60,6 @@ pub enum HttpError {
     /// The address or the connection's settings can't be used.
     #[error("the address or the settings for the service can't be used")]
     Settings(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The content to be sent can't be read.
-    #[error("the content can't be read")]
-    Local(#[source] io::Error),
     /// Told to stop.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
@@ -96,6 +93,8 @@ pub(crate) struct Http {
     /// For `http://`: loads no authorities, which a machine need not have.
     plain: Client,
     retry: RetryPolicy,
+    /// How long the service may say that it is too busy.
+    patience: Option<Duration>,
 }
 
 impl Http {
@@ -133,12 +132,19 @@ impl Http {
             tls,
             plain,
             retry: config.retry,
+            patience: None,
         })
     }
 
     /// The same client with another number of tries.
     pub(crate) fn with_attempts(mut self, attempts: Option<u32>) -> Self {
         self.retry.attempts = attempts.unwrap_or(self.retry.attempts);
+        self
+    }
+
+    /// The same client, which asks a service that is too busy for as long as this.
+    pub(crate) fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
         self
     }
 
@@ -158,6 +164,7 @@ impl Http {
         request: &dyn Fn() -> Result<RequestBuilder, HttpError>,
         cancel: &CancelToken,
     ) -> Result<Response, HttpError> {
+        let start = Instant::now();
         let mut failed = 0;
         loop {
             cancel.check()?;
@@ -169,14 +176,17 @@ impl Http {
             match result {
                 Ok(response) if response.status().is_success() => return Ok(response),
                 Ok(response) => {
-                    let asked = retry_after(&response);
-                    let is_transient =
-                        matches!(response.status().as_u16(), 408 | 429 | 500 | 502..=504);
-                    let is_too_long = asked.is_some_and(|asked| asked > self.retry.longest_wait);
-                    if is_last || !is_transient || is_too_long {
+                    let status = response.status().as_u16();
+                    let asked = retry_after(&response).unwrap_or_default();
+                    let patience = self.patience.filter(|_| status == 429);
+                    let is_over = match patience {
+                        Some(patience) => start.elapsed() + wait.max(asked) > patience,
+                        None => is_last || asked > self.retry.longest_wait,
+                    };
+                    if is_over || !matches!(status, 408 | 429 | 500 | 502..=504) {
                         return Err(refusal(response));
                     }
-                    wait = wait.max(asked.unwrap_or_default());
+                    wait = wait.max(asked);
                 }
                 Err(error) if is_last => return Err(unreachable(error)),
                 Err(_) => {}
@@ -263,52 +273,36 @@ fn detail(body: &[u8]) -> String {
     line.chars().filter(is_printable).take(MAX_DETAIL).collect()
 }
 
-/// The body of a request from a stream; reading stops when told to.
-pub(crate) fn stream(
+/// Gives a request a body. Sending stops when told to, and may take as long as a slow connection
+/// needs for that many bytes.
+pub(crate) fn content(
     builder: RequestBuilder,
-    content: impl Read + Send + 'static,
-    length: u64,
+    bytes: &Arc<Vec<u8>>,
     cancel: &CancelToken,
-) -> (RequestBuilder, Broken) {
-    let broken = Broken::default();
+) -> RequestBuilder {
+    let length = bytes.len() as u64;
     let watched = Watched {
-        content,
+        bytes: Arc::clone(bytes),
+        at: 0,
         cancel: cancel.clone(),
-        broken: broken.clone(),
     };
-    let builder = builder
+    builder
         .timeout(IDLE_TIMEOUT + Duration::from_secs(length / SLOWEST_UPLOAD))
-        .body(Body::sized(watched, length));
-    (builder, broken)
+        .body(Body::sized(watched, length))
 }
 
-/// What went wrong on this side of an upload.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Broken(Arc<Mutex<Option<io::Error>>>);
-
-impl Broken {
-    pub(crate) fn take(&self) -> Option<io::Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-struct Watched<R> {
-    content: R,
+struct Watched {
+    bytes: Arc<Vec<u8>>,
+    at: usize,
     cancel: CancelToken,
-    broken: Broken,
 }
 
-impl<R: Read> Read for Watched<R> {
+impl Read for Watched {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.cancel.check().map_err(io::Error::other)?;
-        self.content.read(buffer).map_err(|error| {
-            let kind = error.kind();
-            if kind != io::ErrorKind::Interrupted {
-                let mut broken = self.broken.0.lock().unwrap_or_else(PoisonError::into_inner);
-                *broken = Some(error);
-            }
-            kind.into()
-        })
+        let count = (&self.bytes[self.at..]).read(buffer)?;
+        self.at += count;
+        Ok(count)
     }
 }
 

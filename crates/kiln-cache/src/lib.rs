@@ -19,17 +19,32 @@
 //! layers are made and unpacked, and the environment, whose values are passed in.
 
 mod attributes;
+mod chunks;
+mod context;
 mod error;
+mod export;
 pub mod format;
+mod gha;
 mod http;
+mod import;
+pub mod inline;
+mod local;
+mod manifest;
 mod options;
 mod parse;
+mod plan;
 mod record;
+mod registry;
+mod s3;
+mod sink;
 mod wire;
 
 pub use attributes::OptionError;
+pub use context::Context;
 pub use error::CacheError;
+pub use export::{Blobs, Summary, export};
 pub use http::HttpError;
+pub use import::{Imported, import};
 pub use options::{
     CacheSource, CacheTarget, CompressionChoice, Environment, Gha, GhaAccess, GhaApi, LocalSource,
     LocalTarget, Mode, RegistrySource, RegistryTarget, S3, S3Credentials, Shape, Target,

@@ -121,7 +121,7 @@ pub enum Shape {
 pub struct RegistrySource {
     /// Its name.
     pub reference: Reference,
-    /// `registry.insecure`: speak HTTP, or HTTPS with any certificate.
+    /// `registry.insecure`: speak HTTP.
     pub insecure: bool,
 }
 
@@ -130,7 +130,7 @@ pub struct RegistrySource {
 pub struct RegistryTarget {
     /// Its name.
     pub reference: Reference,
-    /// `registry.insecure`: speak HTTP, or HTTPS with any certificate.
+    /// `registry.insecure`: speak HTTP.
     pub insecure: bool,
     /// `image-manifest` and `oci-mediatypes`.
     pub shape: Shape,

@@ -163,8 +163,8 @@ fn read_time(text: Option<String>) -> Option<Timestamp> {
     text.filter(|text| text != NO_TIME)?.parse().ok()
 }
 
-fn print_time(time: Option<Timestamp>) -> Option<String> {
-    Some(time.map_or_else(|| NO_TIME.to_owned(), |time| time.to_string()))
+fn print_time(time: Option<Timestamp>) -> String {
+    time.map_or_else(|| NO_TIME.to_owned(), |time| time.to_string())
 }
 
 fn read_layer((at, wire): (usize, LayerWire)) -> Result<CacheLayer, FormatError> {
@@ -208,7 +208,7 @@ fn print_layer(layer: &CacheLayer) -> LayerWire {
                     .as_ref()
                     .map_or_else(String::new, ToString::to_string),
                 size: i64::try_from(annotations.size).unwrap_or(i64::MAX),
-                created_at: print_time(annotations.created),
+                created_at: Some(print_time(annotations.created)),
             }),
     }
 }
@@ -262,11 +262,11 @@ fn print_record(record: &CacheRecord) -> RecordWire {
     });
     let results = record.results.iter().map(|result| ResultWire {
         layer: number(result.layer),
-        created_at: print_time(result.created),
+        created_at: Some(print_time(result.created)),
     });
     let chains = record.chains.iter().map(|chain| ChainWire {
         layers: Some(chain.layers.iter().map(|layer| number(*layer)).collect()),
-        created_at: print_time(chain.created),
+        created_at: Some(print_time(chain.created)),
     });
     RecordWire {
         layers: some(results.collect()),
