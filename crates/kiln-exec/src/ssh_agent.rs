@@ -12,6 +12,8 @@ mod file;
 mod keys;
 mod protocol;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;

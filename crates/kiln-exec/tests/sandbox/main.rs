@@ -8,7 +8,10 @@
     reason = "tests, which clippy does not see without libtest's attribute"
 )]
 
+mod confined;
+mod foreign;
 mod grades;
+mod held;
 mod isolation;
 mod lifetime;
 mod mounts;
@@ -109,6 +112,59 @@ const TESTS: &[Test] = &[
     (
         "subordinate_ids_are_enough_for_anyone",
         grades::subordinate_ids_are_enough_for_anyone,
+    ),
+    ("limits_are_set", confined::limits_are_set),
+    (
+        "a_limit_above_the_hard_one_is_named",
+        confined::a_limit_above_the_hard_one_is_named,
+    ),
+    (
+        "an_insecure_step_may_do_all_that_kiln_may",
+        confined::an_insecure_step_may_do_all_that_kiln_may,
+    ),
+    (
+        "an_insecure_step_in_a_user_namespace",
+        confined::an_insecure_step_in_a_user_namespace,
+    ),
+    (
+        "resources_are_limited_or_refused",
+        confined::resources_are_limited_or_refused,
+    ),
+    (
+        "resources_that_cannot_be_limited_are_an_error",
+        confined::resources_that_cannot_be_limited_are_an_error,
+    ),
+    (
+        "a_foreign_program_runs_as_root",
+        foreign::a_foreign_program_runs_as_root,
+    ),
+    (
+        "a_foreign_program_runs_in_a_user_namespace",
+        foreign::a_foreign_program_runs_in_a_user_namespace,
+    ),
+    (
+        "a_foreign_program_runs_with_a_single_id",
+        foreign::a_foreign_program_runs_with_a_single_id,
+    ),
+    (
+        "platforms_are_told_apart",
+        foreign::platforms_are_told_apart,
+    ),
+    (
+        "secrets_are_files_in_memory",
+        held::secrets_are_files_in_memory,
+    ),
+    (
+        "an_agent_answers_and_refuses_changes",
+        held::an_agent_answers_and_refuses_changes,
+    ),
+    (
+        "the_users_agent_is_asked_through_a_filter",
+        held::the_users_agent_is_asked_through_a_filter,
+    ),
+    (
+        "parts_of_another_root_are_bound",
+        held::parts_of_another_root_are_bound,
     ),
 ];
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use kiln_base::CancelToken;
 use kiln_base::events::Stream;
 use kiln_exec::{
-    DEFAULT_HOSTNAME, DEFAULT_PATH, ExecError, ExitStatus, MountKind, Network, Stdio, StepMount,
-    StepSpec, User, hosts_file, run,
+    Confinement, Control, DEFAULT_HOSTNAME, DEFAULT_PATH, ExecError, ExitStatus, MountKind,
+    Network, Stdio, StepMount, StepSpec, User, hosts_file, run_confined,
 };
 use kiln_sys::mount::{Durability, Overlay, Upper};
 use kiln_sys::namespace::{Grade, GradeWish, enter};
@@ -20,7 +20,7 @@ pub(crate) const APPLETS: &[&str] = &[
     "sh", "cat", "echo", "env", "ls", "id", "true", "false", "sleep", "mount", "unshare",
     "hostname", "ps", "yes", "head", "stat", "mkdir", "rm", "touch", "kill", "tty", "ifconfig",
     "readlink", "grep", "chroot", "wc", "seq", "printf", "dd", "umask", "cut", "mknod", "stty",
-    "chown", "test",
+    "chown", "test", "sort",
 ];
 
 /// A root file system of busybox, and what is needed to run programs in it.
@@ -134,12 +134,20 @@ pub(crate) fn set_mode(path: &Path, mode: u32) {
 }
 
 pub(crate) fn execute(spec: &StepSpec<'_>) -> Result<Outcome, ExecError> {
+    execute_confined(spec, &Confinement::default())
+}
+
+pub(crate) fn execute_confined(
+    spec: &StepSpec<'_>,
+    confinement: &Confinement,
+) -> Result<Outcome, ExecError> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let mut output = |stream, bytes: &[u8]| match stream {
         Stream::Stdout => stdout.extend_from_slice(bytes),
         Stream::Stderr => stderr.extend_from_slice(bytes),
     };
-    let status = run(spec, &mut output, &CancelToken::new())?;
+    let cancel = CancelToken::new();
+    let status = run_confined(spec, confinement, &mut output, &cancel, &Control::new())?;
     Ok(Outcome {
         status,
         stdout: String::from_utf8_lossy(&stdout).into_owned(),
