@@ -27,6 +27,7 @@ use std::time::Duration;
 use kiln_base::Timestamp;
 use kiln_dockerfile::gitref::GitRef;
 
+pub(crate) use auth::line;
 pub use auth::{GitAuth, GitCredential, KnownHosts, SecretError, find_credential};
 pub use checkout::checkout;
 pub use error::{GitError, GitProblem};

@@ -285,7 +285,12 @@ pub(crate) fn classify(output: &str, given: Given) -> GitProblem {
 }
 
 fn indented(output: &str) -> String {
-    output.lines().map(|line| format!("\n  {line}")).collect()
+    let mut indented = String::new();
+    for line in output.lines() {
+        indented.push_str("\n  ");
+        indented.push_str(line);
+    }
+    indented
 }
 
 #[cfg(test)]

@@ -87,9 +87,9 @@ pub(super) fn list(
 
 /// The links to commits among the lines of `ls-tree -z`: `160000 commit <hash>`, a tab, the path.
 fn links(listing: &[u8]) -> Vec<(String, String)> {
-    let lines = listing.split(|byte| *byte == 0);
-    let links = lines.filter(|line| line.starts_with(b"160000 commit "));
-    links
+    listing
+        .split(|byte| *byte == 0)
+        .filter(|line| line.starts_with(b"160000 commit "))
         .filter_map(|line| {
             let line = std::str::from_utf8(line).ok()?;
             let (rest, path) = line.split_once('\t')?;
