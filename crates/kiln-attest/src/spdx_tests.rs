@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use expect_test::expect;
+use expect_test::expect_file;
 
 use super::*;
 use crate::{Checksum, Ecosystem, PackageUrl};
@@ -46,130 +46,7 @@ fn a_document() {
     });
     inventory.warn("var/lib/rpm/Packages", "not read");
     let document: Value = serde_json::from_slice(&inventory.spdx(&info())).unwrap();
-    expect![[r#"
-        {
-          "SPDXID": "SPDXRef-DOCUMENT",
-          "annotations": [
-            {
-              "annotationDate": "2023-11-14T22:13:20Z",
-              "annotationType": "OTHER",
-              "annotator": "Tool: kiln-0.1.0",
-              "comment": "incomplete: `var/lib/rpm/Packages`: not read"
-            }
-          ],
-          "creationInfo": {
-            "created": "2023-11-14T22:13:20Z",
-            "creators": [
-              "Tool: kiln-0.1.0"
-            ]
-          },
-          "dataLicense": "CC0-1.0",
-          "documentNamespace": "https://example.com/spdx/app-7b0e",
-          "hasExtractedLicensingInfos": [
-            {
-              "extractedText": "Beerware",
-              "licenseId": "LicenseRef-Beerware",
-              "name": "Beerware"
-            },
-            {
-              "extractedText": "see\u001b[31m LICENSE\nfile",
-              "licenseId": "LicenseRef-see--31m-LICENSE-file-5de3e819d6dc",
-              "name": "see [31m LICENSE file"
-            }
-          ],
-          "name": "example.com/app:1",
-          "packages": [
-            {
-              "SPDXID": "SPDXRef-DocumentRoot",
-              "copyrightText": "NOASSERTION",
-              "downloadLocation": "NOASSERTION",
-              "filesAnalyzed": false,
-              "licenseConcluded": "NOASSERTION",
-              "licenseDeclared": "NOASSERTION",
-              "name": "example.com/app:1",
-              "primaryPackagePurpose": "CONTAINER"
-            },
-            {
-              "SPDXID": "SPDXRef-OperatingSystem",
-              "copyrightText": "NOASSERTION",
-              "description": "Debian GNU/Linux 12 (bookworm)",
-              "downloadLocation": "NOASSERTION",
-              "filesAnalyzed": false,
-              "licenseConcluded": "NOASSERTION",
-              "licenseDeclared": "NOASSERTION",
-              "name": "debian",
-              "primaryPackagePurpose": "OPERATING-SYSTEM",
-              "versionInfo": "12"
-            },
-            {
-              "SPDXID": "SPDXRef-Package-deb-bash-20f82f86a5e7be73",
-              "checksums": [
-                {
-                  "algorithm": "SHA1",
-                  "checksumValue": "da39a3ee5e6b4b0d3255bfef95601890afd80709"
-                }
-              ],
-              "copyrightText": "NOASSERTION",
-              "downloadLocation": "NOASSERTION",
-              "externalRefs": [
-                {
-                  "referenceCategory": "PACKAGE-MANAGER",
-                  "referenceLocator": "pkg:deb/debian/bash@5.2?arch=amd64",
-                  "referenceType": "purl"
-                }
-              ],
-              "filesAnalyzed": false,
-              "homepage": "http://example.com/bash",
-              "licenseConcluded": "NOASSERTION",
-              "licenseDeclared": "GPL-3.0-or-later AND LicenseRef-Beerware",
-              "name": "bash",
-              "sourceInfo": "found in: var/lib/dpkg/status",
-              "supplier": "Person: Matthias Klose (doko@debian.org)",
-              "versionInfo": "5.2"
-            },
-            {
-              "SPDXID": "SPDXRef-Package-npm-x-y-3930bdefaf92c62f",
-              "copyrightText": "NOASSERTION",
-              "downloadLocation": "NOASSERTION",
-              "externalRefs": [
-                {
-                  "referenceCategory": "PACKAGE-MANAGER",
-                  "referenceLocator": "pkg:npm/%40s/x%20y",
-                  "referenceType": "purl"
-                }
-              ],
-              "filesAnalyzed": false,
-              "licenseConcluded": "NOASSERTION",
-              "licenseDeclared": "LicenseRef-see--31m-LICENSE-file-5de3e819d6dc",
-              "name": "x y",
-              "sourceInfo": "found in: a b"
-            }
-          ],
-          "relationships": [
-            {
-              "relatedSpdxElement": "SPDXRef-DocumentRoot",
-              "relationshipType": "DESCRIBES",
-              "spdxElementId": "SPDXRef-DOCUMENT"
-            },
-            {
-              "relatedSpdxElement": "SPDXRef-OperatingSystem",
-              "relationshipType": "CONTAINS",
-              "spdxElementId": "SPDXRef-DocumentRoot"
-            },
-            {
-              "relatedSpdxElement": "SPDXRef-Package-deb-bash-20f82f86a5e7be73",
-              "relationshipType": "CONTAINS",
-              "spdxElementId": "SPDXRef-DocumentRoot"
-            },
-            {
-              "relatedSpdxElement": "SPDXRef-Package-npm-x-y-3930bdefaf92c62f",
-              "relationshipType": "CONTAINS",
-              "spdxElementId": "SPDXRef-DocumentRoot"
-            }
-          ],
-          "spdxVersion": "SPDX-2.3"
-        }"#]]
-    .assert_eq(&format!("{document:#}"));
+    expect_file!["spdx_testdata/document.json"].assert_eq(&format!("{document:#}\n"));
     let predicate = inventory.predicate(&info());
     assert_eq!(predicate.kind(), "https://spdx.dev/Document");
     assert_eq!(predicate.as_json().as_bytes(), inventory.spdx(&info()));

@@ -1,4 +1,4 @@
-use expect_test::{Expect, expect};
+use expect_test::{ExpectFile, expect_file};
 use kiln_oci::MediaType;
 use serde_json::Value;
 
@@ -135,14 +135,11 @@ fn steps() -> Vec<BuildStep> {
 }
 
 #[track_caller]
-fn check(build: &Build, request: &ProvenanceRequest, expected: &Expect) {
-    let text = match build.predicate(request) {
-        Ok(predicate) => {
-            let value: Value = serde_json::from_str(predicate.as_json()).unwrap();
-            format!("{}\n{value:#}", predicate.kind())
-        }
-        Err(error) => format!("error: {error}"),
-    };
+fn check(request: &ProvenanceRequest, kind: &str, expected: &ExpectFile) {
+    let predicate = build().predicate(request).unwrap();
+    assert_eq!(predicate.kind(), kind);
+    let value: Value = serde_json::from_str(predicate.as_json()).unwrap();
+    let text = format!("{value:#}\n");
     for secret in ["token", "tok@", ":pw"] {
         assert!(!text.contains(secret), "{secret}");
     }
@@ -156,206 +153,8 @@ fn the_long_form() {
         builder_id: "https://ci.example.com/1".to_owned(),
         ..ProvenanceRequest::default()
     };
-    check(
-        &build(),
-        &request,
-        &expect![[r#"
-        https://slsa.dev/provenance/v1
-        {
-          "buildDefinition": {
-            "buildType": "urn:kiln:build-type:dockerfile:v1",
-            "externalParameters": {
-              "configSource": {
-                "digest": {
-                  "sha1": "4b220de5058abfd01ff619c9d2ff6b09a049bea0"
-                },
-                "path": "Dockerfile",
-                "uri": "https://xxxxx@example.com/app.git#main"
-              },
-              "request": {
-                "args": {
-                  "build-arg:VERSION": "1.2",
-                  "label:team": "x",
-                  "no-cache": "",
-                  "target": "final"
-                },
-                "frontend": "dockerfile.v0",
-                "secrets": [
-                  {
-                    "id": "npmrc",
-                    "optional": true
-                  }
-                ],
-                "ssh": [
-                  {
-                    "id": "default"
-                  }
-                ]
-              }
-            },
-            "internalParameters": {
-              "buildConfig": {
-                "digestMapping": {
-                  "blake3:00": "step0",
-                  "blake3:01": "step1"
-                },
-                "llbDefinition": [
-                  {
-                    "id": "step0",
-                    "name": "[1/2] FROM alpine:3.20",
-                    "op": {
-                      "Op": {
-                        "source": {
-                          "attrs": {
-                            "platform": "linux/amd64"
-                          },
-                          "identifier": "docker-image://docker.io/library/alpine"
-                        }
-                      }
-                    }
-                  },
-                  {
-                    "id": "step1",
-                    "inputs": [
-                      "step0:0"
-                    ],
-                    "name": "[2/2] RUN make",
-                    "op": {
-                      "Op": {
-                        "exec": {
-                          "meta": {
-                            "args": [
-                              "/bin/sh",
-                              "-c",
-                              "make"
-                            ],
-                            "cwd": "/",
-                            "env": [
-                              "PATH=/bin"
-                            ]
-                          },
-                          "mounts": [
-                            {
-                              "dest": "/run/secrets/npmrc",
-                              "id": "npmrc",
-                              "mountType": "secret",
-                              "readonly": true
-                            }
-                          ],
-                          "network": "none"
-                        }
-                      }
-                    }
-                  }
-                ]
-              },
-              "builderPlatform": "linux/amd64"
-            },
-            "resolvedDependencies": [
-              {
-                "digest": {
-                  "sha256": "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
-                },
-                "uri": "pkg:docker/alpine@3.20?platform=linux%2Famd64"
-              },
-              {
-                "digest": {
-                  "sha256": "65c74c15a686187bb6bbf9958f494fc6b80068034a659a9ad44991b08c58f2d2"
-                },
-                "uri": "pkg:oci/example.com/own@1?platform=linux%2Famd64"
-              },
-              {
-                "digest": {
-                  "sha1": "4b220de5058abfd01ff619c9d2ff6b09a049bea0"
-                },
-                "uri": "https://xxxxx@example.com/app.git#main"
-              },
-              {
-                "digest": {
-                  "sha256": "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
-                },
-                "uri": "https://example.com/x.tgz"
-              }
-            ]
-          },
-          "runDetails": {
-            "builder": {
-              "id": "https://ci.example.com/1"
-            },
-            "metadata": {
-              "buildkit_completeness": {
-                "request": true,
-                "resolvedDependencies": true
-              },
-              "buildkit_hermetic": true,
-              "buildkit_metadata": {
-                "layers": {
-                  "step0:0": [
-                    [
-                      {
-                        "digest": "sha256:dac1d7cfa95021764849fd102524e141488c5e3a90f861dbb5a12d9ac8584f85",
-                        "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
-                        "size": 5
-                      }
-                    ]
-                  ]
-                },
-                "source": {
-                  "infos": [
-                    {
-                      "data": "RlJPTSBhbHBpbmU6My4yMAo=",
-                      "filename": "Dockerfile",
-                      "language": "Dockerfile"
-                    }
-                  ],
-                  "locations": {
-                    "step0": {
-                      "locations": [
-                        {
-                          "ranges": [
-                            {
-                              "end": {
-                                "line": 1
-                              },
-                              "start": {
-                                "line": 1
-                              }
-                            }
-                          ]
-                        }
-                      ]
-                    },
-                    "step1": {
-                      "locations": [
-                        {
-                          "ranges": [
-                            {
-                              "end": {
-                                "line": 3
-                              },
-                              "start": {
-                                "line": 2
-                              }
-                            }
-                          ]
-                        }
-                      ]
-                    }
-                  }
-                },
-                "vcs": {
-                  "revision": "4b22",
-                  "source": "https://xxxxx@example.com/app.git"
-                }
-              },
-              "buildkit_reproducible": true,
-              "finishedOn": "2023-11-14T22:14:20.5Z",
-              "invocationId": "x1y2z3",
-              "startedOn": "2023-11-14T22:13:20Z"
-            }
-          }
-        }"#]],
-    );
+    let expected = expect_file!["testdata/max.json"];
+    check(&request, "https://slsa.dev/provenance/v1", &expected);
 }
 
 #[test]
@@ -364,83 +163,8 @@ fn the_short_form_leaves_out_what_may_be_private() {
         mode: ProvenanceMode::Min,
         ..ProvenanceRequest::default()
     };
-    check(
-        &build(),
-        &request,
-        &expect![[r#"
-        https://slsa.dev/provenance/v1
-        {
-          "buildDefinition": {
-            "buildType": "urn:kiln:build-type:dockerfile:v1",
-            "externalParameters": {
-              "configSource": {
-                "digest": {
-                  "sha1": "4b220de5058abfd01ff619c9d2ff6b09a049bea0"
-                },
-                "path": "Dockerfile",
-                "uri": "https://xxxxx@example.com/app.git#main"
-              },
-              "request": {
-                "args": {
-                  "no-cache": "",
-                  "target": "final"
-                },
-                "frontend": "dockerfile.v0"
-              }
-            },
-            "internalParameters": {
-              "builderPlatform": "linux/amd64"
-            },
-            "resolvedDependencies": [
-              {
-                "digest": {
-                  "sha256": "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
-                },
-                "uri": "pkg:docker/alpine@3.20?platform=linux%2Famd64"
-              },
-              {
-                "digest": {
-                  "sha256": "65c74c15a686187bb6bbf9958f494fc6b80068034a659a9ad44991b08c58f2d2"
-                },
-                "uri": "pkg:oci/example.com/own@1?platform=linux%2Famd64"
-              },
-              {
-                "digest": {
-                  "sha1": "4b220de5058abfd01ff619c9d2ff6b09a049bea0"
-                },
-                "uri": "https://xxxxx@example.com/app.git#main"
-              },
-              {
-                "digest": {
-                  "sha256": "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
-                },
-                "uri": "https://example.com/x.tgz"
-              }
-            ]
-          },
-          "runDetails": {
-            "builder": {
-              "id": ""
-            },
-            "metadata": {
-              "buildkit_completeness": {
-                "request": false,
-                "resolvedDependencies": true
-              },
-              "buildkit_hermetic": true,
-              "buildkit_metadata": {
-                "vcs": {
-                  "revision": "4b22",
-                  "source": "https://xxxxx@example.com/app.git"
-                }
-              },
-              "finishedOn": "2023-11-14T22:14:20.5Z",
-              "invocationId": "x1y2z3",
-              "startedOn": "2023-11-14T22:13:20Z"
-            }
-          }
-        }"#]],
-    );
+    let expected = expect_file!["testdata/min.json"];
+    check(&request, "https://slsa.dev/provenance/v1", &expected);
     let said = build().predicate(&request).unwrap();
     for private in ["VERSION", "team", "npmrc", "make", "default", "RlJPTS"] {
         assert!(!said.as_json().contains(private), "{private}");
@@ -453,229 +177,29 @@ fn version_0_2() {
         version: SlsaVersion::V02,
         ..ProvenanceRequest::default()
     };
-    check(
-        &build(),
-        &request,
-        &expect![[r#"
-        https://slsa.dev/provenance/v0.2
-        {
-          "buildConfig": {
-            "digestMapping": {
-              "blake3:00": "step0",
-              "blake3:01": "step1"
-            },
-            "llbDefinition": [
-              {
-                "id": "step0",
-                "name": "[1/2] FROM alpine:3.20",
-                "op": {
-                  "Op": {
-                    "source": {
-                      "attrs": {
-                        "platform": "linux/amd64"
-                      },
-                      "identifier": "docker-image://docker.io/library/alpine"
-                    }
-                  }
-                }
-              },
-              {
-                "id": "step1",
-                "inputs": [
-                  "step0:0"
-                ],
-                "name": "[2/2] RUN make",
-                "op": {
-                  "Op": {
-                    "exec": {
-                      "meta": {
-                        "args": [
-                          "/bin/sh",
-                          "-c",
-                          "make"
-                        ],
-                        "cwd": "/",
-                        "env": [
-                          "PATH=/bin"
-                        ]
-                      },
-                      "mounts": [
-                        {
-                          "dest": "/run/secrets/npmrc",
-                          "id": "npmrc",
-                          "mountType": "secret",
-                          "readonly": true
-                        }
-                      ],
-                      "network": "none"
-                    }
-                  }
-                }
-              }
-            ]
-          },
-          "buildType": "urn:kiln:build-type:dockerfile:v1",
-          "builder": {
-            "id": ""
-          },
-          "invocation": {
-            "configSource": {
-              "digest": {
-                "sha1": "4b220de5058abfd01ff619c9d2ff6b09a049bea0"
-              },
-              "entryPoint": "Dockerfile",
-              "uri": "https://xxxxx@example.com/app.git#main"
-            },
-            "environment": {
-              "platform": "linux/amd64"
-            },
-            "parameters": {
-              "args": {
-                "build-arg:VERSION": "1.2",
-                "label:team": "x",
-                "no-cache": "",
-                "target": "final"
-              },
-              "frontend": "dockerfile.v0",
-              "secrets": [
-                {
-                  "id": "npmrc",
-                  "optional": true
-                }
-              ],
-              "ssh": [
-                {
-                  "id": "default"
-                }
-              ]
-            }
-          },
-          "materials": [
-            {
-              "digest": {
-                "sha256": "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
-              },
-              "uri": "pkg:docker/alpine@3.20?platform=linux%2Famd64"
-            },
-            {
-              "digest": {
-                "sha256": "65c74c15a686187bb6bbf9958f494fc6b80068034a659a9ad44991b08c58f2d2"
-              },
-              "uri": "pkg:oci/example.com/own@1?platform=linux%2Famd64"
-            },
-            {
-              "digest": {
-                "sha1": "4b220de5058abfd01ff619c9d2ff6b09a049bea0"
-              },
-              "uri": "https://xxxxx@example.com/app.git#main"
-            },
-            {
-              "digest": {
-                "sha256": "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
-              },
-              "uri": "https://example.com/x.tgz"
-            }
-          ],
-          "metadata": {
-            "buildFinishedOn": "2023-11-14T22:14:20.5Z",
-            "buildInvocationID": "x1y2z3",
-            "buildStartedOn": "2023-11-14T22:13:20Z",
-            "completeness": {
-              "environment": true,
-              "materials": true,
-              "parameters": true
-            },
-            "https://mobyproject.org/buildkit@v1#hermetic": true,
-            "https://mobyproject.org/buildkit@v1#metadata": {
-              "layers": {
-                "step0:0": [
-                  [
-                    {
-                      "digest": "sha256:dac1d7cfa95021764849fd102524e141488c5e3a90f861dbb5a12d9ac8584f85",
-                      "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
-                      "size": 5
-                    }
-                  ]
-                ]
-              },
-              "source": {
-                "infos": [
-                  {
-                    "data": "RlJPTSBhbHBpbmU6My4yMAo=",
-                    "filename": "Dockerfile",
-                    "language": "Dockerfile"
-                  }
-                ],
-                "locations": {
-                  "step0": {
-                    "locations": [
-                      {
-                        "ranges": [
-                          {
-                            "end": {
-                              "line": 1
-                            },
-                            "start": {
-                              "line": 1
-                            }
-                          }
-                        ]
-                      }
-                    ]
-                  },
-                  "step1": {
-                    "locations": [
-                      {
-                        "ranges": [
-                          {
-                            "end": {
-                              "line": 3
-                            },
-                            "start": {
-                              "line": 2
-                            }
-                          }
-                        ]
-                      }
-                    ]
-                  }
-                }
-              },
-              "vcs": {
-                "revision": "4b22",
-                "source": "https://xxxxx@example.com/app.git"
-              }
-            },
-            "reproducible": false
-          }
-        }"#]],
-    );
+    let expected = expect_file!["testdata/v0.2.json"];
+    check(&request, "https://slsa.dev/provenance/v0.2", &expected);
 }
 
 #[test]
 fn local_folders_are_no_materials() {
     let mut build = build();
-    build.request.locals = vec!["context".to_owned(), "dockerfile".to_owned()];
     let request = ProvenanceRequest {
         complete_materials: true,
         ..ProvenanceRequest::default()
     };
-    check(
-        &build,
-        &request,
-        &expect![
-            "error: the materials are not complete, as `complete-materials=true` demands: the local source `context`, the local source `dockerfile` have no digest"
-        ],
+    assert!(build.predicate(&request).is_ok());
+    build.request.locals = vec!["context".to_owned(), "dockerfile".to_owned()];
+    assert_eq!(
+        build.predicate(&request).unwrap_err().to_string(),
+        "the materials are not complete, as `complete-materials=true` demands: the local source \
+         `context`, the local source `dockerfile` have no digest"
     );
     build.request.locals.clear();
     build.materials_complete = false;
-    check(
-        &build,
-        &request,
-        &expect![
-            "error: the materials are not complete, as `complete-materials=true` demands: some inputs have no digest"
-        ],
+    assert_eq!(
+        build.predicate(&request).unwrap_err().to_string(),
+        "the materials are not complete, as `complete-materials=true` demands: some inputs have \
+         no digest"
     );
-    build.materials_complete = true;
-    assert!(build.predicate(&request).is_ok());
 }

@@ -190,7 +190,12 @@ impl<'a> Scan<'a> {
             Kind::Java => java::parse(bytes),
             Kind::RpmOther | Kind::Program => Ok(Vec::new()),
         };
+        // What these files would be without a package is not there at all.
+        let database = matches!(kind, Kind::DpkgStatus | Kind::Apk);
         match found {
+            Ok(packages) if database && packages.is_empty() && !bytes.trim_ascii().is_empty() => {
+                self.found.warn(path, "names no installed package");
+            }
             Ok(packages) => self.add(path, packages),
             Err(reason) => self.found.warn(path, reason),
         }
