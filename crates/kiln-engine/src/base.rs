@@ -12,7 +12,7 @@ use crate::chain::{Chain, ChainLayer, ImageLayer, Origin};
 use crate::error::BaseError;
 use crate::machine::Machine;
 use crate::reporter::Reporter;
-use crate::request::Pull;
+use crate::request::{BuildRequest, NamedContext, Pull};
 
 /// An image that a stage begins with, or that `COPY --from` names.
 #[derive(Debug, Clone)]
@@ -45,6 +45,23 @@ impl Engine {
                 })?
             }
         };
+        let chain = self.image_chain(&image)?;
+        Ok(Base { image, chain })
+    }
+
+    /// Finds an image in the OCI layout of a named context, and takes its blobs into the store.
+    pub(crate) fn layout_base(
+        &self,
+        request: &BuildRequest,
+        name: &str,
+        platform: &Platform,
+        cancel: &CancelToken,
+    ) -> Result<Base, BaseError> {
+        let Some(NamedContext::Layout { path, tag, digest }) = request.contexts.get(name) else {
+            return Err(BaseError::NoLayout(name.to_owned()));
+        };
+        let image =
+            self.import_layout(path, (tag.as_deref(), digest.as_ref()), platform, cancel)?;
         let chain = self.image_chain(&image)?;
         Ok(Base { image, chain })
     }

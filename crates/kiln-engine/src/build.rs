@@ -4,34 +4,22 @@ use std::sync::{Mutex, PoisonError};
 
 use kiln_base::CancelToken;
 use kiln_base::events::Events;
-use kiln_frontend::{
-    BaseFacts, BaseRequest, Facts, LowerOptions, Lowered, Lowering, NoCache, lower,
-};
 use kiln_graph::{Graph, Op, StepIndex};
 use kiln_image::Image;
-use kiln_oci::{Digest, Platform};
+use kiln_oci::Digest;
 use kiln_solve::{Dag, SolveError, solve};
 
 use crate::assemble::{Times, assemble};
-use crate::base::Base;
 use crate::chain::Chain;
-use crate::context::{ContextFiles, DockerfileText, canonical, open_context};
+use crate::context::canonical;
 use crate::deliver::Delivery;
 use crate::driver::{BuildDriver, Product};
-use crate::error::{BuildError, DockerfileErrors, OutputError, StepError};
+use crate::error::{BuildError, OutputError, StepError};
 use crate::layers::{LayerFormat, LayerQueue};
+use crate::plan::{Plan, PlannedBuild, PlannedResult};
 use crate::reporter::Reporter;
-use crate::request::{
-    BuildRequest, CacheUse, Context, Dockerfile, FileTimes, ImageOptions, Output,
-};
+use crate::request::{BuildRequest, Context, Dockerfile, FileTimes, ImageOptions, Output};
 use crate::{BuildOutcome, BuiltImage, Engine};
-
-/// A Dockerfile with everything found that it begins with.
-struct Prepared {
-    dockerfile: DockerfileText,
-    lowered: Lowered,
-    bases: Vec<Base>,
-}
 
 impl Engine {
     /// Builds an image, or files, and hands the result to the request's outputs.
@@ -44,175 +32,75 @@ impl Engine {
         events: &dyn Events,
         cancel: &CancelToken,
     ) -> Result<BuildOutcome, BuildError> {
+        let outcomes = self.build_all(std::slice::from_ref(request), events, cancel)?;
+        let outcome = outcomes.into_iter().next();
+        outcome.ok_or_else(|| BuildError::Graph("the build has no result".to_owned()))
+    }
+
+    /// Builds several requests as one graph: what they have in common is done once. The outcomes
+    /// are in the requests' order.
+    pub fn build_all(
+        &self,
+        requests: &[BuildRequest],
+        events: &dyn Events,
+        cancel: &CancelToken,
+    ) -> Result<Vec<BuildOutcome>, BuildError> {
         let reporter = Reporter::new(events);
-        let prepared = self.prepare(request, &reporter, cancel)?;
-        let context = match &request.context {
-            Context::Directory(path) => Some(ContextFiles::open(self, path, &prepared.dockerfile)?),
-            _ => None,
-        };
-        let format = LayerFormat {
-            family: request.format,
-            compression: request.compression,
-            clamp: match request.file_times {
-                FileTimes::Clamp => request.source_date_epoch,
-                FileTimes::Keep => None,
-            },
-            threads: request.jobs,
-        };
-        let layers = LayerQueue::new(self, format, cancel.clone());
+        let plan = self.plan(requests, &reporter, cancel)?;
+        let queues = Queues::new(self, &plan.builds, cancel);
         let outcome = std::thread::scope(|scope| {
-            let closing = layers.close_on_drop();
-            let worker = request
-                .outputs_image()
-                .then(|| scope.spawn(|| layers.work()));
+            let closing: Vec<_> = queues.all.iter().map(LayerQueue::close_on_drop).collect();
+            let workers: Vec<_> = queues
+                .all
+                .iter()
+                .map(|queue| scope.spawn(|| queue.work()))
+                .collect();
             let result = self
-                .solve(
-                    request,
-                    &prepared,
-                    context.as_ref(),
-                    (&reporter, &layers),
-                    cancel,
-                )
-                .and_then(|chain| {
-                    self.deliver(
-                        request,
-                        &prepared.lowered,
-                        &chain,
-                        (&reporter, &layers),
-                        cancel,
-                    )
+                .solve(&plan, (&reporter, &queues), cancel)
+                .and_then(|chains| {
+                    let builds = plan.builds.iter().zip(&queues.of_build).zip(chains);
+                    builds
+                        .map(|((build, queue), chains)| {
+                            let layers = queue.map(|queue| &queues.all[queue]);
+                            self.deliver(build, &chains, (&reporter, layers), cancel)
+                        })
+                        .collect()
                 });
             drop(closing);
-            drop(worker);
+            for worker in workers {
+                if let Err(panic) = worker.join() {
+                    std::panic::resume_unwind(panic);
+                }
+            }
             result
-        });
-        // What an output says after the caller cancelled is an effect of that.
-        let outcome =
-            outcome.or_else(|error| cancel.check().map_err(Into::into).and(Err(error)))?;
-        if let Some(context) = &context {
-            context.save_digests(self)?;
-        }
-        self.store.sync()?;
+        })?;
+        plan.contexts.save_digests()?;
         Ok(outcome)
     }
 
-    /// Reads the Dockerfile and finds the images that it begins with, until the graph is known.
-    fn prepare(
-        &self,
-        request: &BuildRequest,
-        reporter: &Reporter<'_>,
-        cancel: &CancelToken,
-    ) -> Result<Prepared, BuildError> {
-        if let Context::Directory(path) = &request.context {
-            open_context(path)?;
-        }
-        let dockerfile = DockerfileText::read(&request.dockerfile, &request.context)?;
-        let (tree, mut diagnostics) = kiln_dockerfile::parse(&dockerfile.text);
-        let refuse = |diagnostics| {
-            BuildError::Dockerfile(Box::new(DockerfileErrors {
-                file: dockerfile.name.clone(),
-                text: dockerfile.text.clone(),
-                diagnostics,
-            }))
-        };
-        if diagnostics
-            .iter()
-            .any(kiln_dockerfile::Diagnostic::is_error)
-        {
-            return Err(refuse(diagnostics));
-        }
-        let options = lower_options(request);
-        let mut facts = Facts::default();
-        let mut bases: Vec<Base> = Vec::new();
-        let lowered = loop {
-            cancel.check()?;
-            match lower(&tree, &options, &facts) {
-                Err(errors) => {
-                    diagnostics.extend(errors);
-                    return Err(refuse(diagnostics));
-                }
-                Ok(Lowering::Done(lowered)) => break lowered,
-                Ok(Lowering::NeedBases(wanted)) => {
-                    for base in wanted {
-                        let found =
-                            self.find_base(request, &base, &dockerfile, reporter, cancel)?;
-                        let manifest = found.image.descriptor().digest.clone();
-                        let config = found.image.config().clone();
-                        facts.insert(&base, BaseFacts { manifest, config });
-                        bases.push(found);
-                    }
-                }
-            }
-        };
-        for warning in diagnostics.iter().chain(&lowered.warnings) {
-            reporter.warn(
-                &warning.message,
-                Some(dockerfile.line_number(warning.span.start)),
-            );
-        }
-        for name in &lowered.unused_args {
-            reporter.warn(
-                &format!("no `ARG` declares the build argument `{name}`"),
-                None,
-            );
-        }
-        Ok(Prepared {
-            dockerfile,
-            lowered: *lowered,
-            bases,
-        })
-    }
-
-    fn find_base(
-        &self,
-        request: &BuildRequest,
-        wanted: &BaseRequest,
-        dockerfile: &DockerfileText,
-        reporter: &Reporter<'_>,
-        cancel: &CancelToken,
-    ) -> Result<Base, BuildError> {
-        let BaseRequest {
-            reference,
-            platform,
-            span,
-        } = wanted;
-        self.base(reference, platform, request.pull, reporter, cancel)
-            .map_err(|source| BuildError::Base {
-                reference: reference.clone(),
-                at: Some(Box::new(dockerfile.place(*span))),
-                source,
-            })
-    }
-
-    /// Runs what has to run, and returns the layers of the target.
+    /// Runs what has to run, and returns the layers of each build's results.
     fn solve(
         &self,
-        request: &BuildRequest,
-        prepared: &Prepared,
-        context: Option<&ContextFiles>,
-        (reporter, layers): (&Reporter<'_>, &LayerQueue<'_>),
+        plan: &Plan<'_>,
+        (reporter, queues): (&Reporter<'_>, &Queues<'_>),
         cancel: &CancelToken,
-    ) -> Result<Chain, BuildError> {
-        let Lowered { graph, target, .. } = &prepared.lowered;
+    ) -> Result<Vec<Vec<Chain>>, BuildError> {
+        let Plan { graph, builds, .. } = plan;
         let driver = BuildDriver {
             engine: self,
-            request,
+            builds,
             graph,
-            context,
-            bases: &prepared.bases,
-            place: place(request),
+            contexts: &plan.contexts,
+            bases: &plan.bases,
+            places: builds.iter().map(|build| place(build.request)).collect(),
             reporter,
             numbers: graph
                 .steps()
                 .iter()
                 .map(|step| reporter.declare(&step.meta.name))
                 .collect(),
-            layers,
-            exported: if request.outputs_image() {
-                exported(graph, *target)
-            } else {
-                vec![false; graph.steps().len()]
-            },
+            layers: &queues.all,
+            exported: queues.exported(graph, builds),
             selected: Mutex::default(),
             scans: Mutex::default(),
             ran: Mutex::default(),
@@ -223,7 +111,11 @@ impl Engine {
             .map(|step| step.inputs.iter().map(|input| input.as_usize()).collect());
         let dag =
             Dag::new(inputs.collect()).map_err(|error| BuildError::Graph(error.to_string()))?;
-        let result = solve(&driver, &dag, &[target.as_usize()], request.jobs, cancel);
+        let results = || builds.iter().flat_map(|build| &build.results);
+        let targets: Vec<usize> = results().map(|result| result.target.as_usize()).collect();
+        let jobs = builds.iter().map(|build| build.request.jobs).max();
+        let jobs = jobs.unwrap_or(std::num::NonZeroUsize::MIN);
+        let result = solve(&driver, &dag, &targets, jobs, cancel);
         let ran = driver
             .ran
             .into_inner()
@@ -232,49 +124,37 @@ impl Engine {
             self.store.put_explanations(&ran)?;
         }
         cancel.check()?;
-        match result {
-            Ok(mut resolved) => match resolved.pop().map(|resolved| resolved.output) {
-                Some(Product::Root(chain)) => Ok(chain),
-                Some(Product::Context) | None => {
-                    Err(BuildError::Graph("the target has no root".to_owned()))
-                }
-            },
-            Err(
-                SolveError::Cancelled(cancelled)
-                | SolveError::Failed {
-                    error: StepError::Cancelled(cancelled),
-                    ..
-                },
-            ) => Err(cancelled.into()),
-            Err(SolveError::Failed { step, error, .. }) => {
-                let meta = &graph.steps()[step].meta;
-                Err(BuildError::Step {
-                    step: meta.name.clone(),
-                    at: meta.span.clone().map(|span| {
-                        let span = kiln_dockerfile::Span::new(span.start, span.end);
-                        Box::new(prepared.dockerfile.place(span))
-                    }),
-                    source: error,
-                })
-            }
-            Err(SolveError::Dag(error)) => Err(BuildError::Graph(error.to_string())),
+        let resolved = result.map_err(|error| failed(plan, error))?;
+        let mut chains = Vec::new();
+        for resolved in resolved {
+            let Product::Root(chain) = resolved.output else {
+                return Err(BuildError::Graph("the target has no root".to_owned()));
+            };
+            chains.push(chain);
         }
+        let mut chains = chains.into_iter();
+        let of_build =
+            |build: &PlannedBuild<'_>| chains.by_ref().take(build.results.len()).collect();
+        Ok(builds.iter().map(of_build).collect())
     }
 
     /// Hands the result to the outputs.
     fn deliver(
         &self,
-        request: &BuildRequest,
-        lowered: &Lowered,
-        chain: &Chain,
-        (reporter, layers): (&Reporter<'_>, &LayerQueue<'_>),
+        build: &PlannedBuild<'_>,
+        chains: &[Chain],
+        (reporter, layers): (&Reporter<'_>, Option<&LayerQueue<'_>>),
         cancel: &CancelToken,
     ) -> Result<BuildOutcome, BuildError> {
-        let make = |_| self.make_image(request, lowered, chain, layers);
-        let image = request
-            .outputs_image()
-            .then(|| reporter.step("export the image", cancel, make));
-        let image = image.transpose()?;
+        let request = build.request;
+        let (Some(planned), Some(chain)) = (build.results.first(), chains.first()) else {
+            return Err(BuildError::Graph("the build has no platform".to_owned()));
+        };
+        let make = |layers| {
+            let make = |_| self.make_image(request, planned, chain, layers);
+            reporter.step("export the image", cancel, make)
+        };
+        let image = layers.map(make).transpose()?;
         for output in request.effective_outputs() {
             cancel.check()?;
             reporter.step(&output.title(), cancel, |number| {
@@ -303,7 +183,7 @@ impl Engine {
     fn make_image(
         &self,
         request: &BuildRequest,
-        lowered: &Lowered,
+        planned: &PlannedResult,
         chain: &Chain,
         layers: &LayerQueue<'_>,
     ) -> Result<Image, BuildError> {
@@ -312,8 +192,8 @@ impl Engine {
             now: self.now(),
             epoch: request.source_date_epoch,
         };
-        let config = lowered.config.clone();
-        let image = assemble(config, lowered.base_history, &ready, request.format, times)?;
+        let config = planned.config.clone();
+        let image = assemble(config, planned.base_history, &ready, request.format, times)?;
         for document in [image.config_bytes(), image.manifest_bytes()] {
             if !self.store.has_blob(&Digest::sha256(document))? {
                 self.store.write_blob(document).map_err(OutputError::from)?;
@@ -352,17 +232,84 @@ impl BuildRequest {
     }
 }
 
-fn lower_options(request: &BuildRequest) -> LowerOptions {
-    LowerOptions {
-        target: request.target.clone(),
-        build_args: request.build_args.clone(),
-        labels: request.labels.clone(),
-        target_platform: request.platforms[0].clone(),
-        build_platform: Platform::host(),
-        no_cache: match request.cache {
-            CacheUse::Use => NoCache::None,
-            CacheUse::Ignore | CacheUse::IgnoreStages(_) => NoCache::All,
+/// Where layers are packed, one queue for each way of packing that the builds ask for.
+struct Queues<'a> {
+    all: Vec<LayerQueue<'a>>,
+    /// Each build's queue; `None` where it makes no image.
+    of_build: Vec<Option<usize>>,
+}
+
+impl<'a> Queues<'a> {
+    fn new(engine: &'a Engine, builds: &[PlannedBuild<'_>], cancel: &CancelToken) -> Self {
+        let mut formats: Vec<LayerFormat> = Vec::new();
+        let mut of_build = Vec::new();
+        for build in builds {
+            let format = layer_format(build.request);
+            of_build.push(build.request.outputs_image().then(|| {
+                let known = formats.iter().position(|known| *known == format);
+                known.unwrap_or_else(|| {
+                    formats.push(format);
+                    formats.len() - 1
+                })
+            }));
+        }
+        let queue = |format| LayerQueue::new(engine, format, cancel.clone());
+        Self {
+            all: formats.into_iter().map(queue).collect(),
+            of_build,
+        }
+    }
+
+    /// For each step the queues of the images that will hold its layer.
+    fn exported(&self, graph: &Graph, builds: &[PlannedBuild<'_>]) -> Vec<Vec<usize>> {
+        let mut exported = vec![Vec::new(); graph.steps().len()];
+        for (build, queue) in builds.iter().zip(&self.of_build) {
+            let Some(queue) = queue else { continue };
+            for result in &build.results {
+                for step in in_image(graph, result.target) {
+                    let queues: &mut Vec<usize> = &mut exported[step.as_usize()];
+                    if !queues.contains(queue) {
+                        queues.push(*queue);
+                    }
+                }
+            }
+        }
+        exported
+    }
+}
+
+fn layer_format(request: &BuildRequest) -> LayerFormat {
+    LayerFormat {
+        family: request.format,
+        compression: request.compression,
+        clamp: match request.file_times {
+            FileTimes::Clamp => request.source_date_epoch,
+            FileTimes::Keep => None,
         },
+        threads: request.jobs,
+    }
+}
+
+fn failed(plan: &Plan<'_>, error: SolveError<StepError>) -> BuildError {
+    match error {
+        SolveError::Cancelled(cancelled)
+        | SolveError::Failed {
+            error: StepError::Cancelled(cancelled),
+            ..
+        } => cancelled.into(),
+        SolveError::Failed { step, error, .. } => {
+            let meta = &plan.graph.steps()[step].meta;
+            let dockerfile = &plan.builds[meta.build].dockerfile;
+            BuildError::Step {
+                step: meta.name.clone(),
+                at: meta.span.clone().map(|span| {
+                    let span = kiln_dockerfile::Span::new(span.start, span.end);
+                    Box::new(dockerfile.place(span))
+                }),
+                source: error,
+            }
+        }
+        SolveError::Dag(error) => BuildError::Graph(error.to_string()),
     }
 }
 
@@ -378,22 +325,22 @@ fn place(request: &BuildRequest) -> String {
         Context::Directory(path) => canonical(path).display().to_string(),
         Context::Empty => "no context".to_owned(),
         Context::Git(url) | Context::Http(url) => url.clone(),
-        Context::Archive(path) => canonical(path).display().to_string(),
+        Context::Archive(_) => "an archive".to_owned(),
     };
     format!("{context} {dockerfile}")
 }
 
-/// Which steps' layers end up in the target's image: its own, and those below it.
-fn exported(graph: &Graph, target: StepIndex) -> Vec<bool> {
-    let mut exported = vec![false; graph.steps().len()];
+/// The steps whose layers end up in the target's image: its own, and those below it.
+fn in_image(graph: &Graph, target: StepIndex) -> Vec<StepIndex> {
+    let mut found = Vec::new();
     let mut open = vec![target];
     while let Some(index) = open.pop() {
-        exported[index.as_usize()] = true;
+        found.push(index);
         let step = graph.step(index);
         match step.op {
             Op::Merge => open.extend(&step.inputs),
             _ => open.extend(step.inputs.first()),
         }
     }
-    exported
+    found
 }

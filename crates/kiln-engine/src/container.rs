@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use kiln_base::CancelToken;
 use kiln_base::events::{Events, Stream};
 use kiln_exec::{
-    Access, Control, DEFAULT_PATH, ExitStatus, MountKind, StepMount, StepSpec, run_controlled,
+    Access, Control, DEFAULT_HOSTNAME, DEFAULT_PATH, ExitStatus, MountKind, StepMount, StepSpec,
+    run_controlled,
 };
 use kiln_oci::RuntimeConfig;
 use kiln_sys::mount::{Recursion, bind};
@@ -56,7 +57,7 @@ impl Engine {
         let config = &image.config().runtime;
         let mut env = environment(config, request);
         let network = network(request.network, request.network);
-        let mut mounts = name_resolution(self, network, &request.extra_hosts);
+        let mut mounts = name_resolution(self, network, DEFAULT_HOSTNAME, &request.extra_hosts);
         mounts.extend(trusted(&dir, &request.trust, &mut env)?);
         let volumes = open_volumes(request)?;
         mounts.extend(volumes.iter().map(|(source, volume)| StepMount {

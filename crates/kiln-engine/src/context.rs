@@ -13,7 +13,7 @@ use kiln_tree::{FileDigest, FileStamp};
 
 use crate::Engine;
 use crate::error::{BuildError, SourcePlace};
-use crate::request::{Context, Dockerfile};
+use crate::request::Dockerfile;
 
 /// The largest Dockerfile or ignore file that is read, in bytes.
 const MAX_TEXT: u64 = 4 << 20;
@@ -44,17 +44,16 @@ struct Digests(StatCache);
 
 impl DockerfileText {
     /// Finds and reads the Dockerfile.
-    pub(crate) fn read(wanted: &Dockerfile, context: &Context) -> Result<Self, BuildError> {
+    ///
+    /// A path in a context that was fetched may not lead out of it by a link.
+    pub(crate) fn read(wanted: &Dockerfile, context: Option<&Path>) -> Result<Self, BuildError> {
         let path = match (wanted, context) {
-            (Dockerfile::Text(text), _) => {
-                return Ok(Self {
-                    name: "Dockerfile".to_owned(),
-                    text: text.clone(),
-                    path: None,
-                });
-            }
+            (Dockerfile::Text(text), _) => return Ok(Self::from_text("Dockerfile", text.clone())),
             (Dockerfile::Path(path), _) => path.clone(),
-            (Dockerfile::Default, Context::Directory(dir)) => {
+            (Dockerfile::InContext(path), Some(dir)) => {
+                return Self::read_beneath(dir, path);
+            }
+            (Dockerfile::Default, Some(dir)) => {
                 let lower = dir.join("dockerfile");
                 let usual = dir.join("Dockerfile");
                 if !files::exists(&usual) && files::exists(&lower) {
@@ -64,13 +63,26 @@ impl DockerfileText {
                 }
             }
             (Dockerfile::InContext(path) | Dockerfile::Http(path), _) => PathBuf::from(path),
-            (Dockerfile::Default, _) => PathBuf::from("Dockerfile"),
+            (Dockerfile::Default, None) => PathBuf::from("Dockerfile"),
         };
         let bytes =
             files::read_limited(&path, MAX_TEXT).map_err(|source| BuildError::ReadDockerfile {
                 path: path.clone(),
                 source,
             })?;
+        Self::from_bytes(path, bytes)
+    }
+
+    /// A Dockerfile that is no file.
+    pub(crate) fn from_text(name: &str, text: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            text,
+            path: None,
+        }
+    }
+
+    fn from_bytes(path: PathBuf, bytes: Vec<u8>) -> Result<Self, BuildError> {
         let text = String::from_utf8(bytes).map_err(|_| BuildError::NotADockerfile {
             path: path.clone(),
             reason: "it is not UTF-8 text",
@@ -81,6 +93,30 @@ impl DockerfileText {
             text,
             path: Some(path),
         })
+    }
+
+    fn read_beneath(dir: &Path, path: &str) -> Result<Self, BuildError> {
+        let whole = dir.join(path.trim_start_matches('/'));
+        let failed = |source| BuildError::ReadDockerfile {
+            path: whole.clone(),
+            source,
+        };
+        let root = Dir::open(dir).map_err(failed)?;
+        let file = root.open_file_in_root(path).map_err(failed)?;
+        let mut bytes = Vec::new();
+        let read = std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_TEXT), &mut bytes);
+        read.map_err(|_| BuildError::NotADockerfile {
+            path: whole.clone(),
+            reason: "it can't be read",
+        })?;
+        Self::from_bytes(whole, bytes)
+    }
+
+    /// The ignore file of its own, `NAME.dockerignore` beside it, which wins over the context's.
+    pub(crate) fn ignore_file(&self) -> Option<PathBuf> {
+        let mut name = self.path.as_ref()?.as_os_str().to_owned();
+        name.push(".dockerignore");
+        Some(PathBuf::from(name))
     }
 }
 
@@ -104,17 +140,17 @@ impl DockerfileText {
 
 impl ContextFiles {
     /// Opens a directory as a context, with the ignore file that belongs to it: the Dockerfile's
-    /// own (`NAME.dockerignore` beside it), or else `.dockerignore` in the directory.
+    /// own, if it has one and it exists, or else `.dockerignore` in the directory.
     pub(crate) fn open(
         engine: &Engine,
         path: &Path,
-        dockerfile: &DockerfileText,
+        own_ignore: Option<&Path>,
     ) -> Result<Self, BuildError> {
         let root = open_context(path)?;
         let id = ContextId::of(canonical(path).as_os_str().as_encoded_bytes());
         Ok(Self {
             root: engine.machine.tree(root),
-            ignore: ignore_rules(path, dockerfile)?,
+            ignore: ignore_rules(path, own_ignore)?,
             digests: Digests(engine.store.stat_cache(&id)?),
             opened: engine.now(),
         })
@@ -144,13 +180,12 @@ pub(crate) fn canonical(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-fn ignore_rules(context: &Path, dockerfile: &DockerfileText) -> Result<Ignore, BuildError> {
-    let own = dockerfile.path.as_ref().map(|path| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".dockerignore");
-        PathBuf::from(name)
-    });
-    for path in own.into_iter().chain([context.join(".dockerignore")]) {
+fn ignore_rules(context: &Path, own: Option<&Path>) -> Result<Ignore, BuildError> {
+    for path in own
+        .map(Path::to_owned)
+        .into_iter()
+        .chain([context.join(".dockerignore")])
+    {
         let unusable = |source| BuildError::Ignore {
             path: path.clone(),
             source,

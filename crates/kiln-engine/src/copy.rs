@@ -108,6 +108,38 @@ pub(crate) fn select(
     }
 }
 
+/// The digest of what lies at a path of a root.
+pub(crate) fn digest_of(
+    engine: &Engine,
+    chain: &Chain,
+    path: &str,
+    cancel: &CancelToken,
+) -> Result<[u8; 32], StepError> {
+    let pattern: String = path
+        .chars()
+        .flat_map(|ch| {
+            matches!(ch, '*' | '?' | '[' | '\\')
+                .then_some('\\')
+                .into_iter()
+                .chain([ch])
+        })
+        .collect();
+    let op = CopyOp {
+        sources: vec![CopySource::Path(pattern)],
+        from: CopyFrom::Root,
+        dest: "/".to_owned(),
+        chown: None,
+        owners: 0,
+        chmod: None,
+        parents: false,
+        exclude: Vec::new(),
+        unpack: Unpack::Never,
+        link: false,
+    };
+    let selected = select(engine, &op, &From::Root(chain), cancel)?;
+    Ok(*selected.digest())
+}
+
 /// Writes what was selected on top of `below`, and returns the chain with it on top. `owners` is
 /// the root whose users `--chown` names.
 pub(crate) fn copy(

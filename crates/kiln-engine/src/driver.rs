@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_base::CancelToken;
 use kiln_base::events::{CacheVerdict, StepNumber, StepOutcome};
-use kiln_graph::{CopyFrom, CopyOp, Graph, KeyHasher, Op, Part, Step};
+use kiln_graph::{CopyFrom, CopyOp, Graph, KeyHasher, Op, Part, RunMount, RunOp, Step};
 use kiln_oci::Digest;
 use kiln_solve::{Driver, FastKey, Input, Keys, LookUp};
 use kiln_store::{CacheKey, KeyPart, SlotId};
@@ -14,13 +14,14 @@ use kiln_store::{CacheKey, KeyPart, SlotId};
 use crate::Engine;
 use crate::base::Base;
 use crate::chain::Chain;
-use crate::context::ContextFiles;
+use crate::contexts::Contexts;
 use crate::copy::{From, Selected};
 use crate::error::StepError;
 use crate::explain;
 use crate::layers::LayerQueue;
+use crate::plan::PlannedBuild;
 use crate::reporter::Reporter;
-use crate::request::{BuildRequest, CacheUse};
+use crate::request::BuildRequest;
 use crate::{copy, run_step, workdir};
 
 /// What a step leaves behind.
@@ -28,24 +29,26 @@ use crate::{copy, run_step, workdir};
 pub(crate) enum Product {
     /// A root file system.
     Root(Chain),
-    /// The files of a context; they are read where they are used.
-    Context,
+    /// The files of a context, by its number; they are read where they are used.
+    Context(usize),
 }
 
-/// One build's answers.
+/// The answers for all builds of a call.
 pub(crate) struct BuildDriver<'a> {
     pub(crate) engine: &'a Engine,
-    pub(crate) request: &'a BuildRequest,
+    pub(crate) builds: &'a [PlannedBuild<'a>],
     pub(crate) graph: &'a Graph,
-    pub(crate) context: Option<&'a ContextFiles>,
+    pub(crate) contexts: &'a Contexts<'a>,
     pub(crate) bases: &'a [Base],
-    /// Which Dockerfile in which context this is, for [`BuildDriver::slot`].
-    pub(crate) place: String,
+    /// Which Dockerfile in which context each build is, for [`BuildDriver::slot`].
+    pub(crate) places: Vec<String>,
     pub(crate) reporter: &'a Reporter<'a>,
     pub(crate) numbers: Vec<StepNumber>,
-    pub(crate) layers: &'a LayerQueue<'a>,
-    /// Which steps' layers the image will need, so that they are packed as soon as they exist.
-    pub(crate) exported: Vec<bool>,
+    /// Where layers are packed, one queue for each way of packing.
+    pub(crate) layers: &'a [LayerQueue<'a>],
+    /// For each step the queues of the images that will need its layer, so that it is packed as
+    /// soon as it exists.
+    pub(crate) exported: Vec<Vec<usize>>,
     /// What a slow key found out about a copy's sources, for the copy itself.
     pub(crate) selected: Mutex<HashMap<usize, Arc<Selected>>>,
     /// What was found in the context, by [`scan_key`]: several copies often take the same files.
@@ -69,6 +72,13 @@ impl Driver for BuildDriver<'_> {
                 key: self.definition_key(step, inputs),
                 content_of: vec![1],
             },
+            Op::Run(run) => match self.mounted(run, step) {
+                mounted if mounted.is_empty() => FastKey::Known(self.definition_key(step, inputs)),
+                content_of => FastKey::Tentative {
+                    key: self.definition_key(step, inputs),
+                    content_of,
+                },
+            },
             _ => FastKey::Known(self.definition_key(step, inputs)),
         })
     }
@@ -80,8 +90,10 @@ impl Driver for BuildDriver<'_> {
         cancel: &CancelToken,
     ) -> Result<CacheKey, StepError> {
         let step = self.step(index);
-        let Op::Copy(copy) = &step.op else {
-            return Ok(self.definition_key(step, &[]));
+        let copy = match &step.op {
+            Op::Copy(copy) => copy,
+            Op::Run(run) => return self.mounts_key(step, run, inputs, cancel),
+            _ => return Ok(self.definition_key(step, &[])),
         };
         let source = inputs.get(1).and_then(|input| input.output.as_ref());
         let selected = self.select(copy, source, cancel)?;
@@ -103,7 +115,9 @@ impl Driver for BuildDriver<'_> {
         let step = self.step(index);
         match &step.op {
             // These cost nothing to have.
-            Op::Context(_) => return Ok(hit(*keys.primary(), Product::Context)),
+            Op::Context(context) => {
+                return Ok(hit(*keys.primary(), Product::Context(context.id)));
+            }
             Op::Scratch => return Ok(hit(*keys.primary(), Product::Root(Chain::default()))),
             Op::Image(image) => {
                 let chain = self.base_chain(&image.manifest)?;
@@ -116,9 +130,9 @@ impl Driver for BuildDriver<'_> {
             }
             // Nothing is stored for a merge; its inputs are all it is.
             Op::Merge => return Ok(LookUp::Absent),
-            Op::Run(_) | Op::Copy(_) | Op::Workdir(_) => {}
+            Op::Run(_) | Op::Copy(_) | Op::Workdir(_) | Op::Http(_) | Op::Git(_) => {}
         }
-        if self.ignores_cache(step) {
+        if step.meta.ignore_cache {
             self.explain(index, CacheVerdict::NotAsked("--no-cache".to_owned()));
             return Ok(LookUp::NeverSeen);
         }
@@ -134,9 +148,7 @@ impl Driver for BuildDriver<'_> {
         {
             self.engine.store.cache_alias(fast, slow)?;
         }
-        if self.exported[index] {
-            self.layers.submit(&chain);
-        }
+        self.submit(index, &chain);
         let by = match keys {
             Keys::Fast(_) => "the same definition on the same inputs",
             Keys::Slow { .. } => "the same files",
@@ -170,13 +182,9 @@ impl Driver for BuildDriver<'_> {
                 return Err(error);
             }
         };
-        if let (Product::Root(chain), Op::Run(_) | Op::Copy(_) | Op::Workdir(_)) =
-            (&product, &step.op)
-        {
+        if let (Product::Root(chain), true) = (&product, is_kept(&step.op)) {
             self.store_result(keys, chain)?;
-            if self.exported[index] {
-                self.layers.submit(chain);
-            }
+            self.submit(index, chain);
         }
         self.reporter.finish(number, outcome);
         Ok(product)
@@ -211,14 +219,84 @@ impl BuildDriver<'_> {
         &self.graph.steps()[index]
     }
 
-    /// All that changes the step's output by definition: its own parts, and what the request says
-    /// for all steps.
-    fn parts(&self, step: &Step) -> Vec<Part> {
-        let mut parts = step.op.parts();
-        if let Op::Run(run) = &step.op {
-            parts.extend(run_step::request_parts(run, self.request));
+    /// The request that asked for a step.
+    fn request(&self, step: &Step) -> &BuildRequest {
+        self.builds[step.meta.build].request
+    }
+
+    /// Packs a step's layer for every image that will need it.
+    fn submit(&self, index: usize, chain: &Chain) {
+        for queue in &self.exported[index] {
+            if let Some(queue) = self.layers.get(*queue) {
+                queue.submit(chain);
+            }
         }
-        parts
+    }
+
+    /// Which inputs a process sees by bind mounts, and are known by more than their content.
+    fn mounted(&self, run: &RunOp, step: &Step) -> Vec<usize> {
+        let mut inputs: Vec<usize> = run
+            .mounts
+            .iter()
+            .filter_map(|mount| match mount {
+                RunMount::Bind { input, .. } => Some(*input),
+                _ => None,
+            })
+            .filter(|input| !self.is_keyed_by_content(step, *input))
+            .collect();
+        inputs.sort_unstable();
+        inputs.dedup();
+        inputs
+    }
+
+    /// Whether the key of an input is made from nothing but its files: a copy of the context alone.
+    fn is_keyed_by_content(&self, step: &Step, input: usize) -> bool {
+        let Some(input) = step.inputs.get(input) else {
+            return false;
+        };
+        let input = self.graph.step(*input);
+        let on_nothing = || {
+            let below = input
+                .inputs
+                .first()
+                .map(|below| &self.graph.step(*below).op);
+            matches!(below, Some(Op::Scratch))
+        };
+        matches!(&input.op, Op::Copy(copy) if copy.from == CopyFrom::Context) && on_nothing()
+    }
+
+    /// The key of a process from its definition and the files that bind mounts show it.
+    fn mounts_key(
+        &self,
+        step: &Step,
+        run: &RunOp,
+        inputs: &[Input<CacheKey, Product>],
+        cancel: &CancelToken,
+    ) -> Result<CacheKey, StepError> {
+        let mounted = self.mounted(run, step);
+        let mut hasher = KeyHasher::new("run with mounted files");
+        hasher.field("owners", self.engine.machine.scope());
+        for (number, input) in inputs.iter().enumerate() {
+            if !mounted.contains(&number) {
+                hasher.field("input", &input.key.0);
+            }
+        }
+        hasher.parts(&step.op.parts());
+        for mount in &run.mounts {
+            let RunMount::Bind { input, source, .. } = mount else {
+                continue;
+            };
+            if !mounted.contains(input) {
+                continue;
+            }
+            let Some(Product::Root(chain)) = inputs.get(*input).and_then(|i| i.output.as_ref())
+            else {
+                return Err(StepError::NoContext);
+            };
+            let digest = copy::digest_of(self.engine, chain, source, cancel)?;
+            hasher.field("mounted files", &digest);
+        }
+        Ok(CacheKey(hasher.finish()))
     }
 
     /// The key from a step's definition and its inputs' keys.
@@ -228,11 +306,7 @@ impl BuildDriver<'_> {
         for input in inputs {
             hasher.field("input", &input.0);
         }
-        CacheKey(hasher.parts(&self.parts(step)).finish())
-    }
-
-    fn ignores_cache(&self, step: &Step) -> bool {
-        self.request.cache == CacheUse::Ignore || step.meta.ignore_cache
+        CacheKey(hasher.parts(&step.op.parts()).finish())
     }
 
     fn base_chain(&self, manifest: &Digest) -> Result<Chain, StepError> {
@@ -251,7 +325,12 @@ impl BuildDriver<'_> {
         cancel: &CancelToken,
     ) -> Result<Arc<Selected>, StepError> {
         let known = || self.scans.lock().unwrap_or_else(PoisonError::into_inner);
-        let scan = scan_key(op);
+        let context = match source {
+            Some(Product::Context(number)) => *number,
+            _ => 0,
+        };
+        let scan = scan_key(op, context);
+        let files;
         if op.from == CopyFrom::Context
             && let Some(selected) = known().get(&scan)
         {
@@ -259,9 +338,14 @@ impl BuildDriver<'_> {
         }
         let from = match (op.from, source) {
             (CopyFrom::Nothing, _) => From::Nothing,
-            (CopyFrom::Context, _) => From::Context(self.context.ok_or(StepError::NoContext)?),
+            (CopyFrom::Context, Some(Product::Context(number))) => {
+                let opened = self.contexts.files(*number, self.reporter, cancel);
+                let opened = opened.map_err(|error| StepError::Context(Box::new(error)))?;
+                files = opened.ok_or(StepError::NoContext)?;
+                From::Context(&files)
+            }
             (CopyFrom::Root, Some(Product::Root(chain))) => From::Root(chain),
-            (CopyFrom::Root, Some(Product::Context) | None) => return Err(StepError::NoContext),
+            (CopyFrom::Context | CopyFrom::Root, _) => return Err(StepError::NoContext),
         };
         let selected = Arc::new(copy::select(self.engine, op, &from, cancel)?);
         if op.from == CopyFrom::Context {
@@ -288,18 +372,29 @@ impl BuildDriver<'_> {
         let progress = (self.reporter, self.numbers[index]);
         let root = |at: usize| match inputs.get(at) {
             Some(Product::Root(chain)) => Ok(chain),
-            Some(Product::Context) | None => Err(StepError::NoContext),
+            Some(Product::Context(_)) | None => Err(StepError::NoContext),
         };
-        let chain = match &self.step(index).op {
-            Op::Context(_) => return Ok(Product::Context),
+        let step = self.step(index);
+        let request = self.request(step);
+        let chain = match &step.op {
+            Op::Context(context) => return Ok(Product::Context(context.id)),
             Op::Scratch => Chain::default(),
             Op::Image(image) => {
                 let chain = self.base_chain(&image.manifest)?;
                 self.engine.unpack_chain(&chain, progress, cancel)?;
                 chain
             }
+            Op::Http(op) => self
+                .engine
+                .fetcher(request, self.reporter, cancel)
+                .place(op)?,
+            Op::Git(op) => self
+                .engine
+                .fetcher(request, self.reporter, cancel)
+                .checkout(op)?,
             Op::Run(op) => {
-                run_step::run(self.engine, self.request, op, root(0)?, progress, cancel)?
+                let roots = (0..inputs.len()).map(root).collect::<Result<Vec<_>, _>>()?;
+                run_step::run(self.engine, request, op, &roots, progress, cancel)?
             }
             Op::Workdir(op) => workdir::make(self.engine, op, root(0)?)?,
             Op::Copy(op) => {
@@ -330,7 +425,7 @@ impl BuildDriver<'_> {
     }
 
     fn explain(&self, index: usize, verdict: CacheVerdict) {
-        if self.request.explain {
+        if self.request(self.step(index)).explain {
             self.reporter.explain(self.numbers[index], verdict);
         }
     }
@@ -342,10 +437,10 @@ impl BuildDriver<'_> {
         step: &Step,
         keys: &Keys<CacheKey>,
     ) -> Result<(), StepError> {
-        if !matches!(step.op, Op::Run(_) | Op::Copy(_) | Op::Workdir(_)) {
+        if !is_kept(&step.op) {
             return Ok(());
         }
-        let mut parts = self.parts(step);
+        let mut parts = step.op.parts();
         if let Some(selected) = self.selected(index) {
             parts.push(Part::new(
                 "what the copied files hold",
@@ -355,7 +450,7 @@ impl BuildDriver<'_> {
         parts.push(Part::new(explain::EARLIER, keys.primary().0.to_vec()));
         let parts = explain::digested(&parts);
         let slot = self.slot(index);
-        if self.request.explain && !self.ignores_cache(step) {
+        if self.request(step).explain && !step.meta.ignore_cache {
             let last = self.engine.store.explanation(&slot)?;
             let reason = explain::difference(last.as_deref(), &parts);
             self.explain(index, CacheVerdict::Miss(reason));
@@ -375,13 +470,22 @@ impl BuildDriver<'_> {
             .iter()
             .filter(|step| step.meta.stage == *stage)
             .count();
-        SlotId::of(format!("{} {stage} {position}", self.place).as_bytes())
+        let place = &self.places[self.step(index).meta.build];
+        SlotId::of(format!("{place} {stage} {position}").as_bytes())
     }
 
     fn finish_cached(&self, index: usize) {
         self.reporter
             .finish(self.numbers[index], StepOutcome::Cached);
     }
+}
+
+/// Whether the store keeps what a step came to.
+const fn is_kept(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Run(_) | Op::Copy(_) | Op::Workdir(_) | Op::Http(_) | Op::Git(_)
+    )
 }
 
 fn hit(key: CacheKey, output: Product) -> LookUp<CacheKey, Product> {
@@ -412,8 +516,9 @@ fn content_key(
 }
 
 /// What decides which files of the context a copy takes, and as what they are digested.
-fn scan_key(op: &CopyOp) -> Vec<u8> {
+fn scan_key(op: &CopyOp, context: usize) -> Vec<u8> {
     let mut hasher = KeyHasher::new("scan");
+    hasher.field("context", context.to_string().as_bytes());
     for part in Op::Copy(op.clone()).parts() {
         if !["destination", "unpack", "--link"].contains(&part.label.as_str()) {
             hasher.field(&part.label, &part.value);
@@ -450,6 +555,7 @@ mod tests {
             stage: String::new(),
             span: None,
             ignore_cache: false,
+            build: 0,
         };
         let mut builder = GraphBuilder::new();
         let index = builder.add(op, Vec::new(), meta);

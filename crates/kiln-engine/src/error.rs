@@ -95,6 +95,37 @@ pub enum BaseError {
         /// In the manifest.
         layers: usize,
     },
+    /// No named context is a layout of this name; a defect here.
+    #[error("no named context `{0}` is an OCI layout")]
+    NoLayout(String),
+    /// The layout can't be read.
+    #[error(transparent)]
+    Layout(#[from] kiln_image::LayoutError),
+    /// A blob of the layout can't be read.
+    #[error("could not read a blob of the OCI layout `{}`", path.display())]
+    ReadLayout {
+        /// The layout's directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The layout has no such image.
+    #[error("the OCI layout `{}` has no image `{wanted}`", path.display())]
+    NotInLayout {
+        /// The layout's directory.
+        path: PathBuf,
+        /// Tag or digest.
+        wanted: String,
+    },
+    /// A blob could not be taken into the store.
+    #[error("could not store the blob `{digest}`")]
+    Blob {
+        /// Its digest.
+        digest: Digest,
+        /// Why.
+        source: BlobError,
+    },
     /// The image's documents can't be read.
     #[error(transparent)]
     Image(#[from] kiln_image::ImageError),
@@ -159,6 +190,61 @@ pub enum TransferError {
     Cancelled(#[from] Cancelled),
 }
 
+/// Something that is fetched from elsewhere could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// A repository.
+    #[error(transparent)]
+    Git(#[from] kiln_fetch::git::GitError),
+    /// The address of a repository can't be read.
+    #[error(transparent)]
+    GitRef(#[from] kiln_dockerfile::gitref::GitRefError),
+    /// The address is not a repository's.
+    #[error("`{0}` is not the address of a git repository")]
+    NotGit(String),
+    /// A secret that is no credential.
+    #[error(transparent)]
+    Secret(#[from] kiln_fetch::git::SecretError),
+    /// git talks to an agent only.
+    #[error("`{0}` needs an SSH agent: keys from files can't be used for git")]
+    KeysForGit(String),
+    /// A text was expected.
+    #[error("`{0}` is not a Dockerfile: it is not UTF-8 text of up to 4 MiB")]
+    NotText(String),
+    /// An archive that can't be unpacked.
+    #[error("could not unpack the context `{name}`")]
+    Archive {
+        /// Where it came from.
+        name: String,
+        /// Why.
+        source: kiln_layer::MergeError,
+    },
+    /// A download that was there a moment ago is not any more.
+    #[error("the download `{0}` is no longer in the store")]
+    BlobGone(Digest),
+    /// A download could not be written.
+    #[error("could not write a download")]
+    Write(#[source] io::Error),
+    /// A download could not be kept.
+    #[error("could not keep a download")]
+    Blob(#[from] BlobError),
+    /// The root could not be made or kept.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// A snapshot could not be kept.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Told to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
 /// A step failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
@@ -214,6 +300,43 @@ pub enum StepError {
     /// The build has no context, but the step needs files of it.
     #[error("the build has no context to copy files from")]
     NoContext,
+    /// A context could not be opened.
+    #[error(transparent)]
+    Context(Box<BuildError>),
+    /// A source could not be fetched.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// What a mount names is not there.
+    #[error("could not mount `{source_path}` at `{target}`")]
+    Mount {
+        /// The path in the stage or context.
+        source_path: String,
+        /// Where it was to appear.
+        target: String,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The first content of a cache could not be copied.
+    #[error("could not fill the new cache")]
+    FillCache(#[source] kiln_layer::ExportError),
+    /// A required secret was not given.
+    #[error("the step needs the secret `{0}`, which the build was not given")]
+    NoSecret(String),
+    /// A secret that is to be a variable, but can't be one.
+    #[error("the secret `{0}` can't be a variable: it is not UTF-8 text, or has a NUL byte")]
+    SecretVariable(String),
+    /// A required agent was not given.
+    #[error("the step needs the SSH agent `{0}`, which the build was not given")]
+    NoAgent(String),
+    /// An agent can't be used.
+    #[error("could not use the SSH agent `{id}`")]
+    Agent {
+        /// Its name.
+        id: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The root could not be made or kept.
     #[error(transparent)]
     Root(#[from] RootError),
@@ -273,15 +396,29 @@ pub enum BuildError {
     #[error("the Dockerfile can't be built")]
     Dockerfile(Box<DockerfileErrors>),
     /// A base image can't be had.
-    #[error("could not get the image `{}`", reference.familiar())]
+    #[error("could not get the image `{reference}`")]
     Base {
-        /// The image.
-        reference: Reference,
+        /// The image, as messages call it.
+        reference: String,
         /// Where the Dockerfile asks for it.
         at: Option<Box<SourcePlace>>,
         /// Why.
         source: BaseError,
     },
+    /// A source of `ADD` can't be had.
+    #[error("could not fetch a source")]
+    Source {
+        /// Where the Dockerfile asks for it.
+        at: Box<SourcePlace>,
+        /// Why.
+        source: SourceError,
+    },
+    /// A context or a Dockerfile could not be fetched.
+    #[error("could not fetch what the build is made from")]
+    Fetch(#[source] SourceError),
+    /// A build's contexts lead back to itself.
+    #[error("the build `{0}` needs its own result")]
+    NeedsItself(String),
     /// A step failed.
     #[error("{step}")]
     Step {

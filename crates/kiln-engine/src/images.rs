@@ -1,15 +1,78 @@
 //! Images in the local store: found by what people type, listed, named, removed.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use kiln_image::{Image, ImageError};
-use kiln_oci::{Descriptor, Document, MAX_DOCUMENT_SIZE, Platform, Reference};
+use kiln_base::CancelToken;
+use kiln_image::{Image, ImageError, Layout};
+use kiln_oci::{Descriptor, Digest, Document, MAX_DOCUMENT_SIZE, Platform, Reference};
 
 use crate::blobs::StoreBlobs;
-use crate::error::OutputError;
+use crate::error::{BaseError, OutputError, TransferError};
 use crate::{Engine, ImageRow};
 
 impl Engine {
+    /// Takes an image of an OCI layout into the store: what the digest or the tag says, or the only
+    /// one there is.
+    pub(crate) fn import_layout(
+        &self,
+        path: &Path,
+        (tag, digest): (Option<&str>, Option<&Digest>),
+        platform: &Platform,
+        cancel: &CancelToken,
+    ) -> Result<Image, BaseError> {
+        let layout = Layout::open(path)?;
+        let entries = &layout.index().manifests;
+        let found = match (digest, tag) {
+            (Some(digest), _) => entries.iter().find(|entry| entry.digest == *digest),
+            (None, Some(tag)) => layout.find(tag),
+            (None, None) => layout
+                .find("latest")
+                .or_else(|| entries.first().filter(|_| entries.len() == 1)),
+        };
+        let Some(target) = found else {
+            return Err(BaseError::NotInLayout {
+                path: path.to_owned(),
+                wanted: match (digest, tag) {
+                    (Some(digest), _) => digest.to_string(),
+                    (None, tag) => tag.unwrap_or("latest").to_owned(),
+                },
+            });
+        };
+        let image = kiln_image::select(&layout, target, platform)?;
+        let documents = [&image.manifest().config];
+        for blob in documents.into_iter().chain(image.layers()) {
+            cancel.check().map_err(TransferError::from)?;
+            if !self.store.has_blob(&blob.digest)? {
+                let reader =
+                    kiln_image::BlobSource::open(&layout, &blob.digest).map_err(|cause| {
+                        BaseError::ReadLayout {
+                            path: path.to_owned(),
+                            cause,
+                        }
+                    })?;
+                let missing = || TransferError::MissingBlob(blob.digest.clone());
+                let mut reader = reader.ok_or_else(missing)?;
+                self.store
+                    .import_blob(&mut reader, Some((&blob.digest, blob.size)))
+                    .map_err(|source| BaseError::Blob {
+                        digest: blob.digest.clone(),
+                        source,
+                    })?;
+            }
+        }
+        let manifest = image.manifest_bytes();
+        if !self.store.has_blob(&image.descriptor().digest)? {
+            self.store
+                .write_blob(manifest)
+                .map_err(|source| BaseError::Blob {
+                    digest: image.descriptor().digest.clone(),
+                    source,
+                })?;
+        }
+        Ok(image)
+    }
+
     /// The image that `text` names: a name, the beginning of a digest, or the beginning of an image
     /// id (the digest of a configuration).
     pub fn find_image(&self, text: &str) -> Result<kiln_store::Image, OutputError> {

@@ -18,7 +18,7 @@ use crate::chain::{Chain, ChainLayer, Origin};
 use crate::error::LayerError;
 
 /// What decides a layer's bytes, besides its files.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LayerFormat {
     pub(crate) family: Family,
     pub(crate) compression: LayerCompression,

@@ -19,17 +19,21 @@ mod build;
 mod chain;
 mod container;
 mod context;
+mod contexts;
 mod copy;
 mod deliver;
 mod driver;
 mod error;
 mod explain;
+mod fetch;
 mod images;
 mod layers;
 mod load;
 mod machine;
+mod mounts;
 mod outcome;
 mod output;
+mod plan;
 mod reporter;
 mod request;
 mod roots;
@@ -48,7 +52,7 @@ use machine::Machine;
 
 pub use error::{
     AssembleError, BaseError, BuildError, ContainerError, DockerfileErrors, LayerError, LoadError,
-    OutputError, RootError, SourcePlace, StepError, TransferError,
+    OutputError, RootError, SourceError, SourcePlace, StepError, TransferError,
 };
 pub use images::Removed;
 pub use kiln_exec::Control;

@@ -40,6 +40,11 @@ impl WritableRoot {
         }))
     }
 
+    /// The new layer's directory on disk: for a program that fills an empty root.
+    pub(crate) fn upper(&self) -> &std::path::Path {
+        self.layer.upper()
+    }
+
     /// The mounted root for file work.
     pub(crate) fn dir(&self, engine: &Engine) -> Result<Dir, RootError> {
         let mount = self.mount.try_clone().map_err(RootError::Handle)?;
@@ -58,7 +63,7 @@ impl Engine {
         paths.collect()
     }
 
-    fn layer_path(&self, snapshot: &SnapshotId) -> Result<PathBuf, RootError> {
+    pub(crate) fn layer_path(&self, snapshot: &SnapshotId) -> Result<PathBuf, RootError> {
         let found = self.store.snapshot(snapshot)?;
         let found = found.ok_or_else(|| RootError::LayerGone(snapshot.clone()))?;
         Ok(found.path)

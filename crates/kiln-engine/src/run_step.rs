@@ -3,8 +3,7 @@
 use kiln_base::events::StepNumber;
 use kiln_base::{CancelToken, Cancelled};
 use kiln_exec::{
-    DEFAULT_HOSTNAME, ExecError, MountKind, Network, Stdio, StepMount, StepSpec, hosts_file,
-    resolv_conf,
+    ExecError, MountKind, Network, Stdio, StepMount, StepSpec, hosts_file, resolv_conf,
 };
 use kiln_graph::{Part, RunOp};
 use kiln_sys::fs::Dir;
@@ -12,8 +11,9 @@ use kiln_sys::fs::Dir;
 use crate::Engine;
 use crate::chain::Chain;
 use crate::error::StepError;
+use crate::mounts::OpenMounts;
 use crate::reporter::Reporter;
-use crate::request::{BuildRequest, Trust};
+use crate::request::{BuildRequest, StepSettings, Trust};
 use crate::trust;
 
 /// The largest certificate bundle of an image that is read, in bytes; Debian's has 220 kB.
@@ -24,16 +24,19 @@ pub(crate) fn run(
     engine: &Engine,
     request: &BuildRequest,
     op: &RunOp,
-    below: &Chain,
+    inputs: &[&Chain],
     (reporter, number): (&Reporter<'_>, StepNumber),
     cancel: &CancelToken,
 ) -> Result<Chain, StepError> {
+    let below = inputs.first().copied().ok_or(StepError::NoContext)?;
+    let opened = OpenMounts::open(engine, request, op, inputs, cancel)?;
     let root = engine.writable_root(below)?;
     let dir = root.dir(engine)?;
     let network = network(op.network, request.steps.network);
     let mut env = op.env.clone();
     env.extend_from_slice(&op.uncached_env);
-    let mut mounts = name_resolution(engine, network, &request.steps.extra_hosts);
+    let hosts = &request.steps.extra_hosts;
+    let mut mounts = name_resolution(engine, network, &op.hostname, hosts);
     mounts.extend(op.files.iter().map(|file| StepMount {
         target: file.path.clone(),
         kind: MountKind::File {
@@ -42,6 +45,8 @@ pub(crate) fn run(
         },
     }));
     mounts.extend(trusted(&dir, &request.trust, &mut env)?);
+    env.extend(opened.variables.iter().cloned());
+    mounts.extend(opened.mounts());
     let user = user(&dir, &op.user)?;
     drop(dir);
     let spec = StepSpec {
@@ -51,7 +56,7 @@ pub(crate) fn run(
         env,
         cwd: op.cwd.clone(),
         user,
-        hostname: DEFAULT_HOSTNAME.to_owned(),
+        hostname: op.hostname.clone(),
         network,
         mounts,
         stdio: Stdio::Captured,
@@ -72,17 +77,24 @@ pub(crate) fn run(
     Ok(root.commit(engine.now())?)
 }
 
-/// What the request says for all steps and this one can see, as parts of its key. Not the host's
-/// name servers and not extra authorities, which are to make no difference.
-pub(crate) fn request_parts(op: &RunOp, request: &BuildRequest) -> Vec<Part> {
-    let network = match network(op.network, request.steps.network) {
+/// What a request says for all its steps, as parts of their keys. Not the host's name servers and
+/// not extra authorities, which are to make no difference.
+pub(crate) fn request_parts(settings: &StepSettings) -> Vec<Part> {
+    let network = match network(kiln_graph::Network::Default, settings.network) {
         Network::Host => "host",
         Network::None => "none",
     };
     let mut parts = vec![Part::new("network of the build", network)];
-    for (index, (name, address)) in request.steps.extra_hosts.iter().enumerate() {
+    for (index, (name, address)) in settings.extra_hosts.iter().enumerate() {
         let label = format!("extra host {}", index + 1);
         parts.push(Part::new(label, format!("{name} {address}")));
+    }
+    if let Some(size) = settings.shm_size {
+        parts.push(Part::new("size of /dev/shm", size.to_string()));
+    }
+    for limit in &settings.ulimits {
+        let value = format!("{:?} {:?}", limit.soft, limit.hard);
+        parts.push(Part::new(format!("limit `{}`", limit.name), value));
     }
     parts
 }
@@ -100,6 +112,7 @@ pub(crate) fn network(step: kiln_graph::Network, default: kiln_graph::Network) -
 pub(crate) fn name_resolution<'a>(
     engine: &Engine,
     network: Network,
+    hostname: &str,
     extra_hosts: &[(String, String)],
 ) -> Vec<StepMount<'a>> {
     let file = |target: &str, content: String| StepMount {
@@ -110,7 +123,7 @@ pub(crate) fn name_resolution<'a>(
         },
     };
     vec![
-        file("/etc/hosts", hosts_file(DEFAULT_HOSTNAME, extra_hosts)),
+        file("/etc/hosts", hosts_file(hostname, extra_hosts)),
         file(
             "/etc/resolv.conf",
             resolv_conf(&engine.settings.resolv_conf, network),

@@ -4,14 +4,16 @@ use std::collections::HashMap;
 
 use kiln_dockerfile::ast::Stage;
 use kiln_dockerfile::{Diagnostic, Dockerfile, Span, Text};
-use kiln_graph::{Graph, GraphBuilder, ImageOp, Op, StepIndex, StepMeta};
-use kiln_oci::{ImageConfig, Platform, Reference, RuntimeConfig};
+use kiln_graph::{
+    CopyFrom, CopyOp, CopySource, Graph, GraphBuilder, ImageOp, Op, StepIndex, StepMeta, Unpack,
+};
+use kiln_oci::{History, ImageConfig, Platform, Reference, RuntimeConfig};
 
 use crate::scope::{self, Scope, refuse};
 use crate::stage::{Progress, SetOnce, StageState, is_step};
-use crate::stages::{Base, Stages, parse_trigger};
+use crate::stages::{Base, SourceName, Stages, parse_trigger};
 use crate::text::{Expander, Result as LowerResult};
-use crate::{BaseRequest, Facts, LowerOptions, NoCache};
+use crate::{BaseRoot, Facts, ImageName, LowerOptions, Needs, NoCache, SourceRequest};
 
 /// The variable that says where programs are, for bases that do not set it.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -19,8 +21,8 @@ const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/b
 /// What lowering came to.
 #[derive(Debug, Clone)]
 pub enum Lowering {
-    /// These images have to be known first.
-    NeedBases(Vec<BaseRequest>),
+    /// This has to be known first.
+    Needs(Needs),
     /// The graph is complete.
     Done(Box<Lowered>),
 }
@@ -28,8 +30,8 @@ pub enum Lowering {
 /// A lowered Dockerfile.
 #[derive(Debug, Clone)]
 pub struct Lowered {
-    /// All steps that the target needs.
-    pub graph: Graph,
+    /// What was in the graph before, and all steps that the target needs.
+    pub steps: GraphBuilder,
     /// The step whose output is the result's root file system.
     pub target: StepIndex,
     /// The result's configuration: its history is complete but for the times of new entries, and
@@ -43,7 +45,14 @@ pub struct Lowered {
     pub unused_args: Vec<String>,
 }
 
-/// Lowers a Dockerfile that has no errors.
+impl Lowered {
+    /// The graph so far.
+    pub const fn graph(&self) -> &Graph {
+        self.steps.graph()
+    }
+}
+
+/// Lowers a Dockerfile that has no errors, on top of the steps that are there.
 ///
 /// # Errors
 ///
@@ -52,9 +61,10 @@ pub fn lower(
     dockerfile: &Dockerfile,
     options: &LowerOptions,
     facts: &Facts,
+    steps: &GraphBuilder,
 ) -> Result<Lowering, Vec<Diagnostic>> {
     let mut errors = Vec::new();
-    match try_lower(dockerfile, options, facts, &mut errors) {
+    match try_lower(dockerfile, options, (facts, steps), &mut errors) {
         Ok(lowering) if errors.is_empty() => Ok(lowering),
         Ok(_) => Err(errors),
         Err(error) => {
@@ -69,7 +79,7 @@ pub fn lower(
 fn try_lower(
     dockerfile: &Dockerfile,
     options: &LowerOptions,
-    facts: &Facts,
+    (facts, steps): (&Facts, &GraphBuilder),
     errors: &mut Vec<Diagnostic>,
 ) -> LowerResult<Lowering> {
     check_frontend(dockerfile, options)?;
@@ -88,7 +98,10 @@ fn try_lower(
     }
     let (order, missing) = stages.order(target, facts)?;
     if !missing.is_empty() {
-        return Ok(Lowering::NeedBases(missing));
+        return Ok(Lowering::Needs(Needs {
+            bases: missing,
+            sources: Vec::new(),
+        }));
     }
     let warnings = stages.odd_names();
     let mut lowerer = Lowerer {
@@ -97,8 +110,9 @@ fn try_lower(
         globals,
         stages,
         expander: Expander::new(dockerfile),
-        builder: GraphBuilder::new(),
+        builder: steps.clone(),
         done: HashMap::new(),
+        wanted: Vec::new(),
         errors: Vec::new(),
         warnings,
     };
@@ -113,6 +127,12 @@ fn try_lower(
         ));
     };
     errors.append(&mut lowerer.errors);
+    if !lowerer.wanted.is_empty() {
+        return Ok(Lowering::Needs(Needs {
+            bases: Vec::new(),
+            sources: lowerer.wanted,
+        }));
+    }
     let stages = lowerer.done.values().chain([&state]);
     let declared = stages.flat_map(|stage| &stage.build_args);
     let declared = declared.map(|(name, _)| name.as_str());
@@ -121,7 +141,7 @@ fn try_lower(
     state.config.platform = state.config.platform.normalized();
     lowerer.warnings.sort_by_key(|warning| warning.span.start);
     Ok(Lowering::Done(Box::new(Lowered {
-        graph: lowerer.builder.finish(),
+        steps: lowerer.builder,
         target: state.root,
         config: state.config,
         base_history: state.base_history,
@@ -153,15 +173,26 @@ fn check_frontend(dockerfile: &Dockerfile, options: &LowerOptions) -> LowerResul
     )
 }
 
+/// Where files are taken from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Source {
+    /// The output of a step.
+    Root(StepIndex),
+    /// A context, by the caller's number: its ignore rules apply.
+    Files(usize),
+}
+
 /// The work of lowering: what is given, and what has come of it so far.
 pub(crate) struct Lowerer<'a> {
     pub(crate) options: &'a LowerOptions,
-    facts: &'a Facts,
+    pub(crate) facts: &'a Facts,
     pub(crate) globals: Scope,
     pub(crate) stages: Stages<'a>,
     pub(crate) expander: Expander,
     pub(crate) builder: GraphBuilder,
     done: HashMap<usize, StageState>,
+    /// Sources of which nothing is known yet.
+    wanted: Vec<SourceRequest>,
     /// What is wrong with instructions.
     errors: Vec<Diagnostic>,
     pub(crate) warnings: Vec<Diagnostic>,
@@ -171,13 +202,18 @@ impl<'a> Lowerer<'a> {
     /// Lowers a stage whose needs are lowered.
     fn stage(&mut self, index: usize) -> LowerResult<StageState> {
         let written: &'a Stage = self.stages.all[index].stage;
+        let own = if self.stages.all[index].is_replaced {
+            &[]
+        } else {
+            written.commands.as_slice()
+        };
         let from = written.from.span;
         let triggers = self.stages.triggers(index, self.facts);
         let triggers: Vec<_> = triggers
             .iter()
             .map(|trigger| parse_trigger(trigger, from))
             .collect::<LowerResult<_>>()?;
-        let commands = || triggers.iter().chain(&written.commands);
+        let commands = || triggers.iter().chain(own);
         let steps = commands().filter(|command| is_step(command)).count();
         let mut state = self.begin(index, steps)?;
         state.config.runtime.on_build.clear();
@@ -197,13 +233,17 @@ impl<'a> Lowerer<'a> {
     fn begin(&mut self, index: usize, steps: usize) -> LowerResult<StageState> {
         let platform = self.stages.platform(index).clone();
         let span = self.stages.all[index].stage.from.span;
-        let mut progress = Progress::new(self.stages.title(index), steps);
+        let title = [self.options.prefix.as_str(), &self.stages.title(index)];
+        let title = title.map(str::trim).join(" ").trim().to_owned();
+        let mut progress = Progress::new(title, steps);
+        let ignore_cache = self.ignores_cache(index);
         let (root, mut config, base_history) = match self.stages.all[index].base.clone() {
             Base::Stage(base) => {
                 let Some(base) = self.done.get(&base) else {
                     return refuse(Diagnostic::error(span, "the base stage was not lowered"));
                 };
                 let state = StageState {
+                    ignore_cache,
                     progress,
                     set_once: SetOnce::default(),
                     in_trigger: false,
@@ -215,12 +255,24 @@ impl<'a> Lowerer<'a> {
                 let root = self.scratch(&progress.title);
                 (root, scratch_config(&platform), 0)
             }
-            Base::Image(reference) => {
+            Base::Files(context) => {
+                let root = self.files_as_base(&progress.title, context, span);
+                let mut config = scratch_config(&platform);
+                config.history.push(History {
+                    created_by: Some("FROM a build context".to_owned()),
+                    ..History::default()
+                });
+                (root, config, 0)
+            }
+            Base::Image(image) => {
                 progress.total += 1;
-                let name = progress.next(&format!("FROM {reference}"));
+                let name = progress.next(&format!("FROM {image}"));
                 let stage = progress.title.clone();
-                let (root, config) = self.image(&reference, &platform, (name, stage), span)?;
-                let history = config.history.len();
+                let (root, config) = self.image(&image, &platform, (name, stage), span)?;
+                let history = match self.facts.get(&image, &platform).map(|facts| &facts.root) {
+                    Some(BaseRoot::Step { base_history, .. }) => *base_history,
+                    _ => config.history.len(),
+                };
                 (root, config, history)
             }
         };
@@ -234,6 +286,8 @@ impl<'a> Lowerer<'a> {
         }
         Ok(StageState {
             root,
+            platform: config.platform.normalized(),
+            ignore_cache,
             config: ImageConfig {
                 created: None,
                 diff_ids: Vec::new(),
@@ -253,64 +307,111 @@ impl<'a> Lowerer<'a> {
     pub(crate) fn scratch(&mut self, stage: &str) -> StepIndex {
         let meta = StepMeta {
             name: "FROM scratch".to_owned(),
-            stage: stage.to_owned(),
-            span: None,
-            ignore_cache: false,
+            ..self.internal(stage)
         };
         self.builder.add(Op::Scratch, Vec::new(), meta)
+    }
+
+    /// All files of a context as the root that a stage begins with.
+    fn files_as_base(&mut self, stage: &str, context: usize, span: Span) -> StepIndex {
+        let inputs = vec![self.scratch(stage), self.context(stage, context)];
+        let op = CopyOp {
+            sources: vec![CopySource::Path("/".to_owned())],
+            from: CopyFrom::Context,
+            dest: "/".to_owned(),
+            chown: None,
+            owners: 0,
+            chmod: None,
+            parents: false,
+            exclude: Vec::new(),
+            unpack: Unpack::Never,
+            link: true,
+        };
+        let meta = StepMeta {
+            name: "[internal] load a context as base".to_owned(),
+            span: Some(span.start..span.end),
+            ..self.internal(stage)
+        };
+        self.builder.add(Op::Copy(op), inputs, meta)
     }
 
     /// The step of an image's root, and the image's configuration.
     fn image(
         &mut self,
-        reference: &Reference,
+        image: &ImageName,
         platform: &Platform,
         (name, stage): (String, String),
         span: Span,
     ) -> LowerResult<(StepIndex, ImageConfig)> {
-        let Some(facts) = self.facts.get(reference, platform) else {
-            let message = format!("the image `{reference}` is not known");
+        let Some(facts) = self.facts.get(image, platform) else {
+            let message = format!("the image `{image}` is not known");
             return refuse(Diagnostic::error(span, message));
         };
         let config = facts.config.clone();
+        let manifest = match &facts.root {
+            BaseRoot::Step { step, .. } => return Ok((*step, config)),
+            BaseRoot::Manifest(manifest) => manifest.clone(),
+        };
         let has_layers = config.history.iter().any(|entry| !entry.empty_layer);
         if config.diff_ids.is_empty() && !has_layers {
             return Ok((self.scratch(&stage), config));
         }
         let op = Op::Image(ImageOp {
-            reference: reference.clone(),
+            name: image.to_string(),
             platform: platform.clone(),
-            manifest: facts.manifest.clone(),
+            manifest,
         });
         let meta = StepMeta {
             name,
-            stage,
             span: Some(span.start..span.end),
-            ignore_cache: false,
+            ..self.internal(&stage)
         };
         Ok((self.builder.add(op, Vec::new(), meta), config))
     }
 
-    /// The root that `COPY --from` names.
-    pub(crate) fn source(&mut self, from: &Text) -> LowerResult<StepIndex> {
-        match self.stages.source(from)? {
-            Base::Scratch => Ok(self.scratch("scratch")),
+    /// Where the files are that `COPY --from` or `RUN --mount=from=` names.
+    pub(crate) fn source(&mut self, from: &SourceName) -> LowerResult<Source> {
+        let base = self.stages.source(from)?;
+        let from = &from.name;
+        let root = match base {
+            Base::Files(context) => return Ok(Source::Files(context)),
+            Base::Scratch => self.scratch("scratch"),
             Base::Stage(index) => match self.done.get(&index) {
-                Some(done) => Ok(done.root),
-                None => refuse(Diagnostic::error(from.span, "the stage was not lowered")),
+                Some(done) => done.root,
+                None => {
+                    return refuse(Diagnostic::error(from.span, "the stage was not lowered"));
+                }
             },
-            Base::Image(reference) => {
-                let names = (format!("FROM {reference}"), from.value.clone());
+            Base::Image(image) => {
+                let names = (format!("FROM {image}"), from.value.clone());
                 let platform = &self.options.target_platform;
-                let (root, _) = self.image(&reference, platform, names, from.span)?;
-                Ok(root)
+                self.image(&image, platform, names, from.span)?.0
             }
+        };
+        Ok(Source::Root(root))
+    }
+
+    /// Asks for what is not known of a source.
+    pub(crate) fn want(&mut self, request: SourceRequest) {
+        let known = |other: &SourceRequest| other.source == request.source;
+        if !self.wanted.iter().any(known) {
+            self.wanted.push(request);
         }
     }
 
-    /// Whether every step is to ignore the cache.
-    pub(crate) fn ignores_cache(&self) -> bool {
-        self.options.no_cache == NoCache::All
+    /// Whether every step of a stage is to ignore the cache.
+    fn ignores_cache(&self, stage: usize) -> bool {
+        match &self.options.no_cache {
+            NoCache::None => false,
+            NoCache::All => true,
+            NoCache::Stages(stages) => {
+                let name = self.stages.all[stage].stage.from.name.as_ref();
+                stages.iter().any(|wanted| {
+                    name.is_some_and(|name| name.value.eq_ignore_ascii_case(wanted))
+                        || wanted.parse() == Ok(stage)
+                })
+            }
+        }
     }
 }
 

@@ -2,11 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use kiln_graph::Part;
 use kiln_oci::Platform;
+
+use crate::ImageName;
 
 /// How to lower a Dockerfile.
 #[derive(Debug, Clone)]
 pub struct LowerOptions {
+    /// Which of the builds that share the graph this is.
+    pub build: usize,
+    /// What progress puts before a stage's name: a bake target, a platform. Often empty.
+    pub prefix: String,
     /// The stage to build, by name or number; the last one where it is `None`.
     pub target: Option<String>,
     /// `--build-arg`; `SOURCE_DATE_EPOCH` of the environment is among them.
@@ -19,6 +26,14 @@ pub struct LowerOptions {
     pub build_platform: Platform,
     /// Which steps ignore the cache.
     pub no_cache: NoCache,
+    /// The number under which the caller holds the main context.
+    pub context: usize,
+    /// `--build-context`, by name as written, with its `::platform` where it has one.
+    pub contexts: BTreeMap<String, NamedContext>,
+    /// What `RUN` may ask for.
+    pub allow: Allow,
+    /// What the build says for all its `RUN` steps, as parts of their keys.
+    pub run_settings: Vec<Part>,
 }
 
 /// Which steps ignore the cache.
@@ -28,4 +43,24 @@ pub enum NoCache {
     None,
     /// All.
     All,
+    /// Those of these stages, by name or number.
+    Stages(Vec<String>),
+}
+
+/// What a name given by `--build-context` stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedContext {
+    /// Files that the caller holds under this number.
+    Files(usize),
+    /// An image.
+    Image(ImageName),
+}
+
+/// What `RUN` may ask for: BuildKit's entitlements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allow {
+    /// `--network=host`.
+    pub network_host: bool,
+    /// `--security=insecure`.
+    pub security_insecure: bool,
 }

@@ -37,6 +37,18 @@ pub(crate) fn clean(path: &str) -> String {
     format!("/{}", names.join("/"))
 }
 
+/// A path as a pattern that matches nothing else.
+pub(crate) fn literal(path: &str) -> String {
+    let mut pattern = String::with_capacity(path.len());
+    for ch in path.chars() {
+        if matches!(ch, '*' | '?' | '[' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(ch);
+    }
+    pattern
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,8 +1,8 @@
 //! `RUN`.
 
 use kiln_dockerfile::Diagnostic;
-use kiln_dockerfile::ast::{self, Command, MountFlag, MountKind, Run, RunForm, Security};
-use kiln_graph::{InlineFile, Network, Op, RunOp};
+use kiln_dockerfile::ast::{self, Command, Run, RunForm};
+use kiln_graph::{InlineFile, Network, Op, RunOp, Security};
 
 use crate::lower::Lowerer;
 use crate::paths;
@@ -13,6 +13,11 @@ use crate::text::Result;
 /// Where scripts that begin with `#!` appear while they run.
 const SCRIPTS: &str = "/dev/pipes";
 
+/// The host name that BuildKit gives to every step.
+const DEFAULT_HOSTNAME: &str = "buildkitsandbox";
+/// The variable by which programs find an SSH agent.
+const AGENT_VARIABLE: &str = "SSH_AUTH_SOCK";
+
 impl Lowerer<'_> {
     pub(crate) fn run(
         &mut self,
@@ -20,7 +25,8 @@ impl Lowerer<'_> {
         command: &Command,
         run: &Run,
     ) -> Result<()> {
-        self.refuse_what_is_missing(state, run)?;
+        self.check_leave(run)?;
+        let mounts = self.mounts(state, command, run)?;
         let form = run.form();
         let title = self.run_title(state, command, run, &form);
         let (argv, files) = arguments(state, form);
@@ -30,11 +36,17 @@ impl Lowerer<'_> {
         for file in &files {
             check_name(&file.path[SCRIPTS.len() + 1..], command)?;
         }
-        let meta = state.meta(command, &title, self.ignores_cache());
+        let meta = self.meta(state, command, &title);
         state.record(format!("RUN {} # buildkit", history(state, &argv)), false);
+        let mut env = state.env.pairs().to_vec();
+        if let Some(socket) = mounts.agent_socket()
+            && state.env.value(AGENT_VARIABLE).is_none()
+        {
+            env.push((AGENT_VARIABLE.to_owned(), socket.to_owned()));
+        }
         let op = RunOp {
             argv,
-            env: state.env.pairs().to_vec(),
+            env,
             uncached_env: proxies(self.options),
             cwd: paths::clean(state.cwd()),
             user: state.config.runtime.user.clone(),
@@ -43,10 +55,25 @@ impl Lowerer<'_> {
                 Some(ast::Network::None) => Network::None,
                 Some(ast::Network::Host) => Network::Host,
             },
+            security: match run.security.as_ref().map(|security| security.value) {
+                None | Some(ast::Security::Sandbox) => Security::Sandbox,
+                Some(ast::Security::Insecure) => Security::Insecure,
+            },
+            platform: state.platform.clone(),
+            hostname: self.hostname(),
             files,
+            mounts: mounts.mounts,
+            settings: self.options.run_settings.clone(),
         };
-        state.root = self.builder.add(Op::Run(op), vec![state.root], meta);
+        state.root = self.builder.add(Op::Run(op), mounts.inputs, meta);
         Ok(())
+    }
+
+    /// What processes are told their machine is called.
+    fn hostname(&self) -> String {
+        let given = self.options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME");
+        let given = given.filter(|name| !name.is_empty());
+        given.map_or_else(|| DEFAULT_HOSTNAME.to_owned(), Clone::clone)
     }
 
     /// What progress shows: the command with its variables replaced, and a heredoc's first line
@@ -71,45 +98,34 @@ impl Lowerer<'_> {
         }
     }
 
-    /// What this kiln does not do yet is an error, never ignored.
-    fn refuse_what_is_missing(&self, state: &StageState, run: &Run) -> Result<()> {
-        if let Some(flag) = run.mounts.first() {
-            return refuse(self.refused_mount(state, flag));
-        }
+    /// What needs the user's leave, or can't be done, is an error.
+    fn check_leave(&self, run: &Run) -> Result<()> {
         if let Some(device) = run.devices.first() {
             let message = "`RUN --device` is not supported";
             return refuse(Diagnostic::error(device.span, message));
         }
-        match &run.security {
-            Some(security) if security.value == Security::Insecure => {
-                let message = "`RUN --security=insecure` is not supported yet";
-                refuse(Diagnostic::error(security.span, message))
-            }
-            _ => Ok(()),
+        let network = run.network.as_ref();
+        if let Some(network) = network.filter(|network| network.value == ast::Network::Host)
+            && !self.options.allow.network_host
+        {
+            let message = "`RUN --network=host` was not allowed by who started the build";
+            return refuse(
+                Diagnostic::error(network.span, message)
+                    .with_hint("allow it: `--allow network.host`"),
+            );
         }
-    }
-
-    fn refused_mount(&self, state: &StageState, flag: &MountFlag) -> Diagnostic {
-        match flag.resolve(|word| self.expander.raw(word, &state.env)) {
-            Ok(mount) => {
-                let kind = match mount.kind {
-                    MountKind::Bind { .. } => "bind",
-                    MountKind::Cache { .. } => "cache",
-                    MountKind::Tmpfs { .. } => "tmpfs",
-                    MountKind::Secret { .. } => "secret",
-                    MountKind::Ssh { .. } => "ssh",
-                };
-                let message = format!("`RUN --mount` of type `{kind}` is not supported yet");
-                Diagnostic::error(flag.span, message)
-            }
-            Err(error) => {
-                let diagnostic = Diagnostic::error(flag.span, error.to_string());
-                match error.hint() {
-                    Some(hint) => diagnostic.with_hint(hint),
-                    None => diagnostic,
-                }
-            }
+        let security = run.security.as_ref();
+        if let Some(security) =
+            security.filter(|security| security.value == ast::Security::Insecure)
+            && !self.options.allow.security_insecure
+        {
+            let message = "`RUN --security=insecure` was not allowed by who started the build";
+            return refuse(
+                Diagnostic::error(security.span, message)
+                    .with_hint("allow it: `--allow security.insecure`"),
+            );
         }
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use kiln_dockerfile::ast::{
 use kiln_dockerfile::expand::Expanded;
 use kiln_dockerfile::{Diagnostic, Span, Text, did_you_mean};
 use kiln_graph::{Op, StepIndex, StepMeta, WorkdirOp};
-use kiln_oci::{History, ImageConfig};
+use kiln_oci::{History, ImageConfig, Platform};
 
 use crate::lower::Lowerer;
 use crate::scope::{NOT_IN_ENVIRONMENT, Scope, refuse};
@@ -24,6 +24,10 @@ const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
 pub(crate) struct StageState {
     /// The step whose output is the stage's root.
     pub(crate) root: StepIndex,
+    /// Whose programs run in it.
+    pub(crate) platform: Platform,
+    /// The stage's steps ignore the cache.
+    pub(crate) ignore_cache: bool,
     pub(crate) config: ImageConfig,
     pub(crate) base_history: usize,
     /// What processes see: `ENV` and `ARG` in the order in which they were set.
@@ -101,21 +105,6 @@ impl StageState {
         });
     }
 
-    /// The meta data of the next step.
-    pub(crate) fn meta(&mut self, command: &Command, text: &str, ignore_cache: bool) -> StepMeta {
-        let name = if self.in_trigger {
-            self.progress.next(&format!("ONBUILD {text}"))
-        } else {
-            self.progress.next(text)
-        };
-        StepMeta {
-            name,
-            stage: self.progress.title.clone(),
-            span: Some(command.span.start..command.span.end),
-            ignore_cache,
-        }
-    }
-
     /// A command line as the image or a process gets it: the shell is put in front of a text.
     pub(crate) fn with_shell(&self, command: &CommandLine) -> Vec<String> {
         match command {
@@ -136,6 +125,32 @@ impl StageState {
 }
 
 impl Lowerer<'_> {
+    /// The meta data of the stage's next step.
+    pub(crate) fn meta(&self, state: &mut StageState, command: &Command, text: &str) -> StepMeta {
+        let name = if state.in_trigger {
+            state.progress.next(&format!("ONBUILD {text}"))
+        } else {
+            state.progress.next(text)
+        };
+        StepMeta {
+            name,
+            span: Some(command.span.start..command.span.end),
+            ignore_cache: state.ignore_cache,
+            ..self.internal(&state.progress.title)
+        }
+    }
+
+    /// The meta data of a step that no instruction stands for.
+    pub(crate) fn internal(&self, stage: &str) -> StepMeta {
+        StepMeta {
+            name: String::new(),
+            stage: stage.to_owned(),
+            span: None,
+            ignore_cache: false,
+            build: self.options.build,
+        }
+    }
+
     /// Lowers one instruction.
     pub(crate) fn command(&mut self, state: &mut StageState, command: &Command) -> Result<()> {
         match &command.instruction {
@@ -229,7 +244,7 @@ impl Lowerer<'_> {
         state.record(format!("WORKDIR {dir}"), is_root);
         state.config.runtime.working_dir = dir;
         let title = self.expander.title(&command.source, &state.env);
-        let meta = state.meta(command, &title, self.ignores_cache());
+        let meta = self.meta(state, command, &title);
         if !is_root {
             let op = WorkdirOp {
                 path: cleaned,

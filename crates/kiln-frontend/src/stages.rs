@@ -9,7 +9,7 @@ use kiln_oci::{Platform, Reference};
 
 use crate::scope::{Scope, refuse};
 use crate::text::{Expander, Result};
-use crate::{BaseRequest, Facts, LowerOptions};
+use crate::{BaseRequest, Facts, ImageName, LowerOptions, NamedContext, contexts, mounts};
 
 /// What a stage begins with, or copies from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,18 @@ pub(crate) enum Base {
     /// Another stage of the file.
     Stage(usize),
     /// An image.
-    Image(Reference),
+    Image(ImageName),
+    /// The files of a named context, by the caller's number.
+    Files(usize),
+}
+
+impl Base {
+    fn of_context(context: &NamedContext) -> Self {
+        match context {
+            NamedContext::Files(number) => Self::Files(*number),
+            NamedContext::Image(image) => Self::Image(image.clone()),
+        }
+    }
 }
 
 /// A stage with its first line understood.
@@ -29,6 +40,19 @@ pub(crate) struct StageInfo<'a> {
     pub(crate) base: Base,
     /// `--platform`; otherwise that of the base, or of the build.
     pub(crate) platform: Option<Platform>,
+    /// A named context stands in the stage's place: its instructions don't count.
+    pub(crate) is_replaced: bool,
+}
+
+impl StageInfo<'_> {
+    /// The stage's instructions.
+    pub(crate) fn commands(&self) -> &[Command] {
+        if self.is_replaced {
+            &[]
+        } else {
+            &self.stage.commands
+        }
+    }
 }
 
 /// All stages, and the names by which they are found.
@@ -36,8 +60,8 @@ pub(crate) struct StageInfo<'a> {
 pub(crate) struct Stages<'a> {
     pub(crate) all: Vec<StageInfo<'a>>,
     names: HashMap<String, usize>,
-    target_platform: &'a Platform,
-    build_platform: &'a Platform,
+    options: &'a LowerOptions,
+    expander: Expander,
 }
 
 /// A stage or an image that a stage needs, and where it says so.
@@ -57,10 +81,10 @@ impl<'a> Stages<'a> {
         let mut stages = Self {
             all: Vec::new(),
             names: HashMap::new(),
-            target_platform: &options.target_platform,
-            build_platform: &options.build_platform,
+            options,
+            expander: Expander::new(dockerfile),
         };
-        let expander = Expander::new(dockerfile);
+        let expander = stages.expander;
         for (index, stage) in dockerfile.stages.iter().enumerate() {
             let from = &stage.from;
             let base = expander.word(&from.base, globals)?;
@@ -74,11 +98,18 @@ impl<'a> Stages<'a> {
                 None => None,
                 Some(text) => Some(platform(text, &expander.word(text, globals)?)?),
             };
-            let base = stages.find(&base, from.base.span)?;
+            let for_platform = platform.as_ref().unwrap_or(&options.target_platform);
+            let named = |name: &str| contexts::find(&options.contexts, name, for_platform);
+            let replacement = from.name.as_ref().and_then(|name| named(&name.value));
+            let base = match replacement {
+                Some(context) => Base::of_context(context),
+                None => stages.find(&base, for_platform, from.base.span)?,
+            };
             stages.all.push(StageInfo {
                 stage,
                 base,
                 platform,
+                is_replaced: replacement.is_some(),
             });
             if let Some(name) = &from.name {
                 stages.names.insert(name.value.to_lowercase(), index);
@@ -87,16 +118,19 @@ impl<'a> Stages<'a> {
         Ok(stages)
     }
 
-    /// A stage by its name, or else `scratch` or an image.
-    fn find(&self, name: &str, span: Span) -> Result<Base> {
+    /// A stage by its name, or else `scratch`, a named context or an image.
+    fn find(&self, name: &str, platform: &Platform, span: Span) -> Result<Base> {
         if let Some(&stage) = self.names.get(&name.to_lowercase()) {
             return Ok(Base::Stage(stage));
         }
         if name == "scratch" {
             return Ok(Base::Scratch);
         }
+        if let Some(context) = contexts::find(&self.options.contexts, name, platform) {
+            return Ok(Base::of_context(context));
+        }
         match name.parse::<Reference>() {
-            Ok(reference) => Ok(Base::Image(reference)),
+            Ok(reference) => Ok(Base::Image(ImageName::Reference(reference))),
             Err(error) => refuse(Diagnostic::error(
                 span,
                 format!("`{name}` is neither a stage nor the name of an image: {error}"),
@@ -104,15 +138,16 @@ impl<'a> Stages<'a> {
         }
     }
 
-    /// What is wrong with any `COPY --from`, also in stages that are not needed.
+    /// What is wrong with any `COPY --from` or `RUN --mount=from=`, also in stages that are not
+    /// needed.
     pub(crate) fn wrong_sources(&self) -> Vec<Diagnostic> {
         let mut wrong = Vec::new();
         for (index, info) in self.all.iter().enumerate() {
-            for from in info.stage.commands.iter().filter_map(copied_from) {
-                match self.source(from) {
+            for from in info.commands().iter().flat_map(sources) {
+                match self.source(&from) {
                     Ok(Base::Stage(stage)) if stage == index => {
-                        let message = format!("the stage `{}` copies from itself", from.value);
-                        wrong.push(Diagnostic::error(from.span, message));
+                        let message = format!("the stage `{}` copies from itself", from.name.value);
+                        wrong.push(Diagnostic::error(from.name.span, message));
                     }
                     Ok(_) => {}
                     Err(error) => wrong.push(*error),
@@ -141,8 +176,10 @@ impl<'a> Stages<'a> {
         odd
     }
 
-    /// What `COPY --from` names: a stage by number or name, or an image.
-    pub(crate) fn source(&self, from: &Text) -> Result<Base> {
+    /// What `COPY --from` or `RUN --mount=from=` names: a stage by name, for a copy also by number,
+    /// a named context or an image.
+    pub(crate) fn source(&self, from: &SourceName) -> Result<Base> {
+        let SourceName { name: from, kind } = from;
         let name = &from.value;
         if name.contains('$') {
             let message = "variables are not expanded in `--from`";
@@ -151,14 +188,14 @@ impl<'a> Stages<'a> {
                     .with_hint("begin a stage with `FROM $NAME AS name` and copy from that"),
             );
         }
-        if let Ok(number) = name.parse::<usize>() {
+        if let (Ok(number), SourceKind::Copy) = (name.parse::<usize>(), kind) {
             if number < self.all.len() {
                 return Ok(Base::Stage(number));
             }
             let message = format!("there is no stage {number}");
             return refuse(Diagnostic::error(from.span, message));
         }
-        self.find(name, from.span)
+        self.find(name, &self.options.target_platform, from.span)
     }
 
     /// The stage to build.
@@ -194,23 +231,12 @@ impl<'a> Stages<'a> {
             match (&info.base, &info.platform) {
                 // A base stage always comes earlier, so this ends.
                 (Base::Stage(base), _) => at = *base,
-                (Base::Scratch, _) | (Base::Image(_), None) => return self.target_platform,
-                (Base::Image(_), Some(platform)) => return platform,
+                (Base::Scratch | Base::Files(_) | Base::Image(_), None) | (Base::Scratch, _) => {
+                    return &self.options.target_platform;
+                }
+                (Base::Image(_) | Base::Files(_), Some(platform)) => return platform,
             }
         }
-    }
-
-    /// An error where the machine can't run the programs of a stage.
-    fn check_platform(&self, index: usize) -> Result<()> {
-        let platform = self.platform(index);
-        if self.build_platform.matches(platform) {
-            return Ok(());
-        }
-        let from = &self.all[index].stage.from;
-        let span = from.platform.as_ref().map_or(from.span, |flag| flag.span);
-        let machine = self.build_platform;
-        let message = format!("a stage for `{platform}` can't be built on `{machine}` yet");
-        refuse(Diagnostic::error(span, message))
     }
 
     /// What a stage is called in progress: nothing where there is only one.
@@ -225,13 +251,14 @@ impl<'a> Stages<'a> {
     /// The triggers that a stage runs before its own commands.
     pub(crate) fn triggers(&self, index: usize, facts: &Facts) -> Vec<String> {
         match &self.all[index].base {
-            Base::Scratch => Vec::new(),
-            Base::Image(reference) => {
-                let known = facts.get(reference, self.platform(index));
+            _ if self.all[index].is_replaced => Vec::new(),
+            Base::Scratch | Base::Files(_) => Vec::new(),
+            Base::Image(image) => {
+                let known = facts.get(image, self.platform(index));
                 known.map_or_else(Vec::new, |facts| facts.config.runtime.on_build.clone())
             }
             Base::Stage(base) => {
-                let commands = self.all[*base].stage.commands.iter();
+                let commands = self.all[*base].commands().iter();
                 let triggers = commands.filter_map(|command| match &command.instruction {
                     Instruction::Onbuild(onbuild) => Some(onbuild.trigger.clone()),
                     _ => None,
@@ -252,19 +279,20 @@ impl<'a> Stages<'a> {
         let span = info.stage.from.span;
         for trigger in &self.triggers(index, facts) {
             let command = parse_trigger(trigger, span)?;
-            if let Some(from) = copied_from(&command) {
-                let from = Text::new(from.value.clone(), span);
+            for mut from in sources(&command) {
+                from.name.span = span;
                 needs.push(self.source_of(index, &from)?);
             }
         }
-        for from in info.stage.commands.iter().filter_map(copied_from) {
-            needs.push(self.source_of(index, from)?);
+        for from in info.commands().iter().flat_map(sources) {
+            needs.push(self.source_of(index, &from)?);
         }
         Ok(needs)
     }
 
-    fn source_of(&self, index: usize, from: &Text) -> Result<Need> {
+    fn source_of(&self, index: usize, from: &SourceName) -> Result<Need> {
         let base = self.source(from)?;
+        let from = &from.name;
         if let Base::Stage(stage) = base
             && stage >= index
         {
@@ -276,7 +304,7 @@ impl<'a> Stages<'a> {
         }
         Ok(Need {
             base,
-            platform: self.target_platform.clone(),
+            platform: self.options.target_platform.clone(),
             span: from.span,
         })
     }
@@ -312,15 +340,14 @@ impl<'a> Stages<'a> {
                 Mark::New => visit.state[index] = Mark::Open,
             }
             open.push((index, true));
-            self.check_platform(index)?;
             for need in self.needs(index, facts)?.into_iter().rev() {
                 match need.base {
-                    Base::Scratch => {}
+                    Base::Scratch | Base::Files(_) => {}
                     Base::Stage(stage) if visit.state[stage] == Mark::Done => {}
                     Base::Stage(stage) => open.push((stage, false)),
-                    Base::Image(reference) => visit.want(
+                    Base::Image(image) => visit.want(
                         BaseRequest {
-                            reference,
+                            image,
                             platform: need.platform,
                             span: need.span,
                         },
@@ -348,9 +375,9 @@ enum Mark {
 
 impl Visit {
     fn want(&mut self, request: BaseRequest, facts: &Facts) {
-        let known = facts.get(&request.reference, &request.platform).is_some();
+        let known = facts.get(&request.image, &request.platform).is_some();
         let same = |other: &BaseRequest| {
-            other.reference == request.reference && other.platform == request.platform
+            other.image == request.image && other.platform == request.platform
         };
         if !known && !self.missing.iter().any(same) {
             self.missing.push(request);
@@ -358,11 +385,35 @@ impl Visit {
     }
 }
 
-/// What a `COPY` names with `--from`.
-fn copied_from(command: &Command) -> Option<&Text> {
+/// A name by which an instruction calls a place to take files from.
+#[derive(Debug, Clone)]
+pub(crate) struct SourceName {
+    pub(crate) name: Text,
+    pub(crate) kind: SourceKind,
+}
+
+/// Which instruction names a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SourceKind {
+    /// `COPY --from`, where a number is a stage.
+    Copy,
+    /// `RUN --mount=from=`.
+    Mount,
+}
+
+/// What an instruction takes files from, beside the build context.
+fn sources(command: &Command) -> Vec<SourceName> {
     match &command.instruction {
-        Instruction::Copy(copy) => copy.from.as_ref(),
-        _ => None,
+        Instruction::Copy(copy) => copy
+            .from
+            .iter()
+            .map(|from| SourceName {
+                name: from.clone(),
+                kind: SourceKind::Copy,
+            })
+            .collect(),
+        Instruction::Run(run) => run.mounts.iter().filter_map(mounts::source_name).collect(),
+        _ => Vec::new(),
     }
 }
 

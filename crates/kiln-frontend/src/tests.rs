@@ -9,7 +9,10 @@ mod config;
 mod copies;
 mod dump;
 mod hostile;
+mod lint;
+mod questions;
 mod refused;
+mod sources;
 mod stages;
 mod variables;
 
@@ -18,9 +21,13 @@ use std::fmt::Write as _;
 
 use expect_test::Expect;
 use kiln_dockerfile::Diagnostic;
-use kiln_oci::{Digest, History, ImageConfig, Platform, Reference, RuntimeConfig};
+use kiln_graph::GraphBuilder;
+use kiln_oci::{Digest, History, ImageConfig, Platform, RuntimeConfig};
 
-use crate::{BaseFacts, Facts, LowerOptions, Lowering, NoCache, lower};
+use crate::{
+    Allow, BaseFacts, BaseRoot, Facts, ImageName, LowerOptions, Lowering, NoCache, RemoteSource,
+    SourceFacts, lower,
+};
 
 fn options() -> LowerOptions {
     LowerOptions {
@@ -30,6 +37,15 @@ fn options() -> LowerOptions {
         target_platform: Platform::new("linux", "amd64"),
         build_platform: Platform::new("linux", "amd64"),
         no_cache: NoCache::None,
+        build: 0,
+        prefix: String::new(),
+        context: 0,
+        contexts: BTreeMap::new(),
+        allow: Allow {
+            network_host: true,
+            security_insecure: true,
+        },
+        run_settings: Vec::new(),
     }
 }
 
@@ -52,7 +68,11 @@ fn with_target(target: &str) -> LowerOptions {
 
 /// The images that exist. `debian` has little, `full` has everything, `onbuild` has triggers,
 /// `hollow` has no layers.
-fn image(reference: &Reference) -> BaseFacts {
+fn image(image: &ImageName) -> BaseFacts {
+    let reference = match image {
+        ImageName::Reference(reference) => reference,
+        ImageName::Layout(_) | ImageName::Build(_) => &"layout".parse().unwrap(),
+    };
     let empty = ImageConfig::empty(Platform::new("linux", "amd64"));
     let name = reference.repository().trim_start_matches("library/");
     let runtime = match name {
@@ -90,8 +110,38 @@ fn image(reference: &Reference) -> BaseFacts {
         config.with_layer(Digest::sha256(name.as_bytes()), history)
     };
     BaseFacts {
-        manifest: Digest::sha256(reference.to_string().as_bytes()),
+        root: BaseRoot::Manifest(Digest::sha256(reference.to_string().as_bytes())),
         config,
+    }
+}
+
+fn shown(source: &RemoteSource) -> String {
+    match source {
+        RemoteSource::Http {
+            url,
+            checksum: None,
+        } => url.clone(),
+        RemoteSource::Http {
+            url,
+            checksum: Some(checksum),
+        } => format!("{url} with {checksum}"),
+        RemoteSource::Git(git) => git.to_string(),
+    }
+}
+
+/// What every source leads to.
+fn fetched(source: &RemoteSource) -> SourceFacts {
+    match source {
+        RemoteSource::Http { url, .. } => SourceFacts::Http {
+            digest: Digest::sha256(url.as_bytes()),
+            name: url.rsplit('/').next().unwrap_or_default().to_owned(),
+            modified: None,
+        },
+        RemoteSource::Git(_) => SourceFacts::Git {
+            commit: "c".repeat(40),
+            reference: None,
+            tag: None,
+        },
     }
 }
 
@@ -105,13 +155,17 @@ fn run(text: &str, options: &LowerOptions) -> String {
     let mut facts = Facts::default();
     let mut asked = String::new();
     loop {
-        match lower(&dockerfile, options, &facts) {
-            Ok(Lowering::NeedBases(bases)) => {
-                assert!(!bases.is_empty());
-                for base in bases {
-                    let _ = writeln!(asked, "needs {} for {}", base.reference, base.platform);
-                    let facts_of_base = image(&base.reference);
+        match lower(&dockerfile, options, &facts, &GraphBuilder::new()) {
+            Ok(Lowering::Needs(needs)) => {
+                assert!(needs.bases.len() + needs.sources.len() > 0);
+                for base in needs.bases {
+                    let _ = writeln!(asked, "needs {} for {}", base.image, base.platform);
+                    let facts_of_base = image(&base.image);
                     facts.insert(&base, facts_of_base);
+                }
+                for source in needs.sources {
+                    let _ = writeln!(asked, "needs {}", shown(&source.source));
+                    facts.insert_source(&source, fetched(&source.source));
                 }
             }
             Ok(Lowering::Done(lowered)) => return asked + &dump::dump(text, &lowered),

@@ -28,6 +28,8 @@ pub struct StepMeta {
     pub span: Option<Range<usize>>,
     /// The step has to run even if its result is known (`--no-cache`).
     pub ignore_cache: bool,
+    /// Which of the builds that share the graph asked for it first: whose secrets it gets.
+    pub build: usize,
 }
 
 /// One step: an operation on the outputs of earlier steps.
@@ -71,7 +73,7 @@ impl Graph {
 }
 
 /// Adds steps to a graph, joining those that are the same.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct GraphBuilder {
     graph: Graph,
     known: HashMap<StepId, StepIndex>,
@@ -104,6 +106,11 @@ impl GraphBuilder {
         index
     }
 
+    /// What there is so far.
+    pub const fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
     /// The finished graph.
     pub fn finish(self) -> Graph {
         self.graph
@@ -121,7 +128,9 @@ impl GraphBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::{Network, RunOp, WorkdirOp};
+    use kiln_oci::Platform;
+
+    use crate::op::{FileOwner, Network, RunMount, RunOp, Security, WorkdirOp};
 
     fn meta(name: &str) -> StepMeta {
         StepMeta {
@@ -129,6 +138,7 @@ mod tests {
             stage: "0".into(),
             span: None,
             ignore_cache: false,
+            build: 0,
         }
     }
 
@@ -140,7 +150,12 @@ mod tests {
             cwd: "/".into(),
             user: String::new(),
             network: Network::Default,
+            security: Security::Sandbox,
+            platform: Platform::new("linux", "amd64"),
+            hostname: "h".into(),
             files: Vec::new(),
+            mounts: Vec::new(),
+            settings: Vec::new(),
         })
     }
 
@@ -172,6 +187,30 @@ mod tests {
         with_proxy.uncached_env = vec![("https_proxy".into(), "other".into())];
         let one = builder.add(run("make"), vec![], meta("a"));
         assert_eq!(builder.add(Op::Run(with_proxy), vec![], meta("b")), one);
+    }
+
+    #[test]
+    fn a_mount_is_part_of_the_id() {
+        let owner = FileOwner {
+            uid: 0,
+            gid: 0,
+            mode: 0o400,
+        };
+        let secret = |env: Option<&str>, target: Option<&str>| {
+            let Op::Run(mut op) = run("make") else {
+                unreachable!()
+            };
+            op.mounts.push(RunMount::Secret {
+                id: "a".into(),
+                target: target.map(Into::into),
+                env: env.map(Into::into),
+                required: false,
+                owner,
+            });
+            Op::Run(op).parts()
+        };
+        assert_ne!(secret(Some("X"), None), secret(None, Some("X")));
+        assert_ne!(secret(Some("-"), None), secret(None, None));
     }
 
     #[test]

@@ -17,6 +17,6 @@ mod op;
 pub use graph::{Graph, GraphBuilder, Step, StepIndex, StepMeta};
 pub use key::{KeyHasher, Part, StepId};
 pub use op::{
-    ContextOp, CopyFrom, CopyOp, CopySource, ImageOp, InlineFile, Network, Op, RunOp, Unpack,
-    WorkdirOp,
+    CacheMount, CacheSharing, ContextOp, CopyFrom, CopyOp, CopySource, FileOwner, GitOp, HttpOp,
+    ImageOp, InlineFile, Network, Op, RunMount, RunOp, Security, Unpack, WorkdirOp,
 };

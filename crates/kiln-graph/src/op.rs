@@ -1,8 +1,14 @@
 //! The closed set of operations a step can be.
 
-use kiln_oci::{Digest, Platform, Reference};
+use kiln_oci::{Digest, Platform};
 
 use crate::key::Part;
+
+mod fetch;
+mod run;
+
+pub use fetch::{GitOp, HttpOp};
+pub use run::{CacheMount, CacheSharing, FileOwner, Network, RunMount, RunOp, Security};
 
 /// What a step does. Which input is which is said at each variant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +19,11 @@ pub enum Op {
     Image(ImageOp),
     /// Files of a build context. No inputs.
     Context(ContextOp),
-    /// A process in a root. Input 0 is the root.
+    /// One file that was downloaded. No inputs.
+    Http(HttpOp),
+    /// The files of a commit. No inputs.
+    Git(GitOp),
+    /// A process in a root. Input 0 is the root; mounts name the others.
     Run(RunOp),
     /// Files copied into a root. Input 0 is the root; see [`CopyFrom`] for the others.
     Copy(CopyOp),
@@ -27,49 +37,19 @@ pub enum Op {
 /// An image by its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageOp {
-    /// The name it was asked for by; not part of the key.
-    pub reference: Reference,
+    /// What it was asked for by, for messages; not part of the key.
+    pub name: String,
     /// The platform that was chosen.
     pub platform: Platform,
     /// The digest of the image's manifest (never of an index).
     pub manifest: Digest,
 }
 
-/// A build context by name.
+/// A build context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContextOp {
-    /// `None` is the main context; otherwise the name of a `--build-context`.
-    pub name: Option<String>,
-}
-
-/// Which network a process sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Network {
-    /// What the build was told to use by default.
-    Default,
-    /// The host's network.
-    Host,
-    /// Only a loopback interface of its own.
-    None,
-}
-
-/// A process in a root.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunOp {
-    /// Program and arguments; the shell is already put in front of a shell-form command.
-    pub argv: Vec<String>,
-    /// Environment in its final order, each name once. Includes the build arguments in scope.
-    pub env: Vec<(String, String)>,
-    /// Environment that reaches the process but is not part of the key (the proxy variables).
-    pub uncached_env: Vec<(String, String)>,
-    /// Absolute working directory; created if it does not exist.
-    pub cwd: String,
-    /// `USER` as written, resolved in the root when the step runs; empty means root.
-    pub user: String,
-    /// The network.
-    pub network: Network,
-    /// Files that exist only while the process runs: the scripts of heredocs, at their path.
-    pub files: Vec<InlineFile>,
+    /// The number under which the caller holds the context.
+    pub id: usize,
 }
 
 /// A small file whose content stands in the Dockerfile.
@@ -156,6 +136,8 @@ impl Op {
             Self::Scratch => "scratch",
             Self::Image(_) => "image",
             Self::Context(_) => "context",
+            Self::Http(_) => "http",
+            Self::Git(_) => "git",
             Self::Run(_) => "run",
             Self::Copy(_) => "copy",
             Self::Workdir(_) => "workdir",
@@ -169,13 +151,9 @@ impl Op {
         match self {
             Self::Scratch | Self::Merge => Vec::new(),
             Self::Image(image) => vec![Part::new("image", image.manifest.to_string())],
-            Self::Context(context) => {
-                let name = context.name.as_deref();
-                vec![Part::new(
-                    "context",
-                    name.map_or_else(String::new, |name| format!("={name}")),
-                )]
-            }
+            Self::Context(context) => vec![Part::new("context", context.id.to_string())],
+            Self::Http(http) => http.parts(),
+            Self::Git(git) => git.parts(),
             Self::Run(run) => run.parts(),
             Self::Copy(copy) => copy.parts(),
             Self::Workdir(workdir) => vec![
@@ -183,27 +161,6 @@ impl Op {
                 Part::new("user", workdir.user.as_str()),
             ],
         }
-    }
-}
-
-impl RunOp {
-    fn parts(&self) -> Vec<Part> {
-        let mut parts = vec![Part::new("command", list(&self.argv))];
-        for (name, value) in &self.env {
-            parts.push(Part::new(format!("variable `{name}`"), value.as_str()));
-        }
-        parts.push(Part::new("working directory", self.cwd.as_str()));
-        parts.push(Part::new("user", self.user.as_str()));
-        let network = match self.network {
-            Network::Default => "default",
-            Network::Host => "host",
-            Network::None => "none",
-        };
-        parts.push(Part::new("network", network));
-        for file in &self.files {
-            parts.push(file.part());
-        }
-        parts
     }
 }
 

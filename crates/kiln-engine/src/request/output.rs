@@ -73,6 +73,10 @@ pub enum Output {
 
 /// How an image is written for one output; `None` means what the request says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an attribute of `--output` that stands for itself"
+)]
 pub struct ImageOptions {
     /// The names; the request's tags where empty (`name`).
     pub names: Vec<Reference>,

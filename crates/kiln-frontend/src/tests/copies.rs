@@ -221,9 +221,6 @@ COPY ssh://a/b /
 "#,
         expect![[r#"
             needs docker.io/library/debian:latest for linux/amd64
-            ! 2: `ADD` from a URL is not supported yet @ "https://example.com/a"
-            ! 3: `ADD` from a git repository is not supported yet @ "git@example.com:a/b"
-            ! 4: `ADD` from a git repository is not supported yet @ "https://example.com/a.git#main"
             ! 5: `COPY` can't copy from a URL @ "http://example.com/a" -> that is what `ADD` is for
             ! 6: `COPY` can't copy from a git repository @ "ssh://a/b" -> that is what `ADD` is for
         "#]],

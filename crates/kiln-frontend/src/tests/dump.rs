@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 
 use kiln_dockerfile::{Diagnostic, line_number};
-use kiln_graph::{CopyFrom, CopyOp, CopySource, InlineFile, Network, Op, RunOp, Unpack};
+use kiln_graph::{CopyFrom, CopyOp, CopySource, InlineFile, Network, Op, RunOp, Security, Unpack};
 use kiln_oci::{ImageConfig, RuntimeConfig};
 
 use crate::Lowered;
 
 pub(super) fn dump(text: &str, lowered: &Lowered) -> String {
     let mut out = String::new();
-    for (index, step) in lowered.graph.steps().iter().enumerate() {
+    for (index, step) in lowered.graph().steps().iter().enumerate() {
         let inputs: Vec<String> = step
             .inputs
             .iter()
@@ -68,8 +68,19 @@ pub(super) fn diagnostics(text: &str, diagnostics: &[Diagnostic]) -> String {
 fn op(op: &Op) -> String {
     match op {
         Op::Scratch => "scratch".to_owned(),
-        Op::Image(image) => format!("image {} {}", image.reference, image.platform),
-        Op::Context(_) => "context".to_owned(),
+        Op::Image(image) => format!("image {} {}", image.name, image.platform),
+        Op::Context(context) if context.id == 0 => "context".to_owned(),
+        Op::Context(context) => format!("context {}", context.id),
+        Op::Http(http) => format!("http {} as {:?}", http.url, http.name),
+        Op::Git(git) => format!(
+            "git {}{}",
+            git.git,
+            if git.git.keep_git_dir == Some(true) {
+                " keep"
+            } else {
+                ""
+            }
+        ),
         Op::Run(run) => self::run(run),
         Op::Copy(copy) => self::copy(copy),
         Op::Workdir(workdir) => format!("workdir {} {:?}", workdir.path, workdir.user),
@@ -102,8 +113,14 @@ fn run(run: &RunOp) -> String {
     if run.network != Network::Default {
         let _ = write!(out, " net {:?}", run.network);
     }
+    if run.security == Security::Insecure {
+        out += " insecure";
+    }
     for script in &run.files {
         let _ = write!(out, " {}", file(script));
+    }
+    for mount in &run.mounts {
+        let _ = write!(out, " {mount:?}");
     }
     out
 }

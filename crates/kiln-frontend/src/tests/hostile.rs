@@ -1,13 +1,14 @@
 //! Properties that hold for every file.
 
 use kiln_dockerfile::Diagnostic;
+use kiln_graph::GraphBuilder;
 use proptest::prelude::*;
 
-use super::{image, options};
+use super::{fetched, image, options};
 use crate::{Facts, Lowering, lower};
 
 /// Instructions that refer to each other, so that random files reach deep.
-const LINES: [&str; 34] = [
+const LINES: [&str; 37] = [
     "FROM scratch",
     "FROM debian AS a",
     "FROM a AS b",
@@ -42,6 +43,9 @@ const LINES: [&str; 34] = [
     "CMD x",
     "ENTRYPOINT [\"x\"]",
     "HEALTHCHECK CMD x",
+    "ADD https://a/b /c",
+    "ADD https://a/b.git#x . /c/",
+    "RUN --mount=from=a,target=/x --mount=type=cache,target=y --mount=type=secret,id=$X x",
 ];
 
 proptest! {
@@ -54,17 +58,21 @@ proptest! {
         let mut facts = Facts::default();
         // Each round asks for at least one image that was not known before.
         for _ in 0..20 {
-            match lower(&dockerfile, &options(), &facts) {
-                Ok(Lowering::NeedBases(bases)) => {
-                    prop_assert!(!bases.is_empty());
-                    for base in bases {
-                        prop_assert!(facts.get(&base.reference, &base.platform).is_none());
-                        facts.insert(&base, image(&base.reference));
+            match lower(&dockerfile, &options(), &facts, &GraphBuilder::new()) {
+                Ok(Lowering::Needs(needs)) => {
+                    prop_assert!(needs.bases.len() + needs.sources.len() > 0);
+                    for base in needs.bases {
+                        prop_assert!(facts.get(&base.image, &base.platform).is_none());
+                        facts.insert(&base, image(&base.image));
+                    }
+                    for source in needs.sources {
+                        prop_assert!(facts.source(&source.source).is_none());
+                        facts.insert_source(&source, fetched(&source.source));
                     }
                 }
                 Ok(Lowering::Done(lowered)) => {
                     let layers = lowered.config.history.iter().filter(|entry| !entry.empty_layer);
-                    let steps = lowered.graph.steps().len();
+                    let steps = lowered.graph().steps().len();
                     prop_assert!(lowered.target.as_usize() < steps);
                     prop_assert!(layers.count() <= steps);
                     return Ok(());

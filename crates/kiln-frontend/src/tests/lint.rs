@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::options;
-use crate::{Facts, IgnoreList, LintReport, LowerOptions, ReportSource, lint};
+use expect_test::{Expect, expect};
+use kiln_oci::Platform;
+
+use super::{image, options};
+use crate::{Facts, IgnoreList, LintReport, LowerOptions, ReportSource, lint, lint_build};
 
 /// Files, what their builds are given, and what BuildKit finds.
 const TABLE: &str = include_str!("lint.txt");
@@ -61,6 +64,295 @@ fn check(case: &str) -> String {
     let missing: Vec<_> = wanted.difference(&got).collect();
     let extra: Vec<_> = got.difference(&wanted).collect();
     format!("{head}: missing {missing:?}, too much {extra:?}\n")
+}
+
+/// All that is said of a file, as text.
+fn said(text: &str, options: &LowerOptions, facts: &Facts) -> String {
+    let (dockerfile, diagnostics) = kiln_dockerfile::parse(text);
+    let found = lint(&dockerfile, options, facts, None);
+    let mut out = String::new();
+    for base in &found.missing {
+        let _ = writeln!(out, "needs {} for {}", base.image, base.platform);
+    }
+    let source = ReportSource {
+        file: "Dockerfile",
+        text,
+        dockerfile: &dockerfile,
+    };
+    let found = diagnostics.into_iter().chain(found.with_verdict());
+    for found in LintReport::new(source, found).diagnostics() {
+        let severity = if found.is_error() { '!' } else { '?' };
+        let rule = found.rule.map_or("-", |rule| rule.name());
+        let line = kiln_dockerfile::line_number(text, found.span.start);
+        let _ = write!(out, "{severity} {line} {rule}: {}", found.message);
+        let hint = found.hint.as_ref().map(|hint| format!(" -> {hint}"));
+        let _ = writeln!(out, "{}", hint.unwrap_or_default());
+    }
+    out
+}
+
+#[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "`expect!` makes a value")]
+fn check_said(text: &str, expected: Expect) {
+    expected.assert_eq(&said(text, &options(), &Facts::default()));
+}
+
+#[test]
+fn wrong_requests_are_reported() {
+    check_said(
+        "# check=skip\nFROM scratch\n",
+        expect![[r#"
+        ! 1 -: invalid check option `skip`: there are `skip=`, `error=` and `experimental=`
+    "#]],
+    );
+    check_said(
+        "# check=skip=StageNameCassing,x;error=maybe\nFROM scratch\n",
+        expect![[r#"
+            ! 1 -: `maybe` is not a boolean value for the check option `error`
+        "#]],
+    );
+    check_said(
+        "# check=skip=StageNameCassing\nFROM scratch\n# check=skp=all\nENV a b\n# check=skip=Xyz\nUSER me\n",
+        expect![[r#"
+            ? 1 -: there is no check `StageNameCassing` -> did you mean `StageNameCasing`?
+            ? 3 -: invalid check option `skp`: there are `skip=`, `error=` and `experimental=` -> the comment has no effect
+            ? 4 LegacyKeyValueFormat: `ENV` without `=` -> write `ENV a=…`
+            ? 5 -: there is no check `Xyz`
+        "#]],
+    );
+}
+
+#[test]
+fn errors_come_after_all_that_was_found() {
+    check_said(
+        "# check=error=true\nFROM scratch as b\nMAINTAINER x\nENV a b\nENV a b\n",
+        expect![[r#"
+            ? 2 FromAsCasing: `as` is not in the same case as `FROM` -> write `AS`
+            ? 3 MaintainerDeprecated: `MAINTAINER` is deprecated -> use `LABEL org.opencontainers.image.authors=…`
+            ? 4 LegacyKeyValueFormat: `ENV` without `=` -> write `ENV a=…`
+            ? 5 LegacyKeyValueFormat: `ENV` without `=` -> write `ENV a=…`
+            ! 1 -: `error=true` makes an error of what was found by FromAsCasing, MaintainerDeprecated, LegacyKeyValueFormat
+        "#]],
+    );
+    check_said("# check=error=true\nFROM scratch AS b\n", expect![[""]]);
+}
+
+#[test]
+fn bases_are_asked_for_but_not_needed() {
+    let text = "FROM --platform=$BUILDPLATFORM debian AS a\nENV x=$y\nFROM full AS b\nENV x=$y\n";
+    check_said(
+        text,
+        expect![[r#"
+            needs docker.io/library/debian:latest for linux/amd64
+            needs docker.io/library/full:latest for linux/amd64
+        "#]],
+    );
+}
+
+#[test]
+fn known_bases_tell_more() {
+    let text = "FROM full\nENV x=$BASE y=$OTHER\nCMD run\nENV w=$BASS\n";
+    let (dockerfile, _) = kiln_dockerfile::parse(text);
+    let mut facts = Facts::default();
+    let mut options = options();
+    options.target_platform = Platform::new("linux", "arm64");
+    for base in lint(&dockerfile, &options, &facts, None).missing {
+        let known = image(&base.image);
+        facts.insert(&base, known);
+    }
+    expect![[r#"
+        ? 1 InvalidBaseImagePlatform: the base `full` is for `linux/amd64`, not for `linux/arm64` -> its programs may not run
+        ? 2 UndefinedVar: usage of undefined variable `$OTHER`
+        ? 4 UndefinedVar: usage of undefined variable `$BASS` -> did you mean `$BASE`?
+    "#]].assert_eq(&said(text, &options, &facts));
+}
+
+#[test]
+fn a_build_looks_only_at_what_it_needs() {
+    let text = "FROM scratch AS a\nENV a b\nFROM scratch AS b\nENV c d\n";
+    let (dockerfile, _) = kiln_dockerfile::parse(text);
+    let found = lint_build(&dockerfile, &options(), &Facts::default(), None);
+    assert_eq!(found.diagnostics.len(), 1);
+    let found = lint(&dockerfile, &options(), &Facts::default(), None);
+    assert_eq!(found.diagnostics.len(), 2);
+}
+
+#[test]
+fn reports() {
+    let text = "FROM scratch AS Unter\nMAINTAINER x\nFROM\n";
+    let (dockerfile, diagnostics) = kiln_dockerfile::parse(text);
+    let found = lint(&dockerfile, &options(), &Facts::default(), None);
+    let source = ReportSource {
+        file: "my dir/Dockerfile",
+        text,
+        dockerfile: &dockerfile,
+    };
+    let report = LintReport::new(source, diagnostics.into_iter().chain(found.diagnostics));
+    expect![[r#"
+        warning: StageNameCasing: the stage name `Unter` should be in lower case
+         --> my dir/Dockerfile:1
+          |
+        1 | FROM scratch AS Unter
+          |                 ^^^^^
+        hint: write `unter`
+        see docs/lint.md#stagenamecasing
+
+        warning: MaintainerDeprecated: `MAINTAINER` is deprecated
+         --> my dir/Dockerfile:2
+          |
+        2 | MAINTAINER x
+          | ^^^^^^^^^^
+        hint: use `LABEL org.opencontainers.image.authors=…`
+        see docs/lint.md#maintainerdeprecated
+
+        error: `FROM` requires either one or three arguments
+         --> my dir/Dockerfile:3
+          |
+        3 | FROM
+          | ^^^^
+        hint: write `FROM <image> [AS <name>]`
+    "#]]
+    .assert_eq(&report.to_text());
+    expect![[r#"
+        {
+          "warnings": [
+            {
+              "ruleName": "StageNameCasing",
+              "description": "Names of stages are written in lower case",
+              "url": "docs/lint.md#stagenamecasing",
+              "detail": "the stage name `Unter` should be in lower case",
+              "location": {
+                "ranges": [
+                  {
+                    "start": {
+                      "line": 1
+                    },
+                    "end": {
+                      "line": 1
+                    }
+                  }
+                ]
+              }
+            },
+            {
+              "ruleName": "MaintainerDeprecated",
+              "description": "A label names the author instead of `MAINTAINER`",
+              "url": "docs/lint.md#maintainerdeprecated",
+              "detail": "`MAINTAINER` is deprecated",
+              "location": {
+                "ranges": [
+                  {
+                    "start": {
+                      "line": 2
+                    },
+                    "end": {
+                      "line": 2
+                    }
+                  }
+                ]
+              }
+            }
+          ],
+          "sources": [
+            {
+              "filename": "my dir/Dockerfile",
+              "data": "RlJPTSBzY3JhdGNoIEFTIFVudGVyCk1BSU5UQUlORVIgeApGUk9NCg==",
+              "language": "Dockerfile"
+            }
+          ],
+          "buildError": {
+            "message": "`FROM` requires either one or three arguments",
+            "location": {
+              "ranges": [
+                {
+                  "start": {
+                    "line": 3
+                  },
+                  "end": {
+                    "line": 3
+                  }
+                }
+              ]
+            }
+          }
+        }"#]]
+    .assert_eq(&report.to_json());
+    let sarif: serde_json::Value = serde_json::from_str(&report.to_sarif()).unwrap();
+    let run = &sarif["runs"][0];
+    assert_eq!(run["tool"]["driver"]["rules"].as_array().unwrap().len(), 22);
+    expect![[r#"
+        [
+          {
+            "level": "warning",
+            "locations": [
+              {
+                "physicalLocation": {
+                  "artifactLocation": {
+                    "index": 0,
+                    "uri": "my%20dir/Dockerfile"
+                  },
+                  "region": {
+                    "endColumn": 22,
+                    "endLine": 1,
+                    "startColumn": 17,
+                    "startLine": 1
+                  }
+                }
+              }
+            ],
+            "message": {
+              "text": "the stage name `Unter` should be in lower case: write `unter`"
+            },
+            "ruleId": "StageNameCasing",
+            "ruleIndex": 0
+          },
+          {
+            "level": "warning",
+            "locations": [
+              {
+                "physicalLocation": {
+                  "artifactLocation": {
+                    "index": 0,
+                    "uri": "my%20dir/Dockerfile"
+                  },
+                  "region": {
+                    "endColumn": 11,
+                    "endLine": 2,
+                    "startColumn": 1,
+                    "startLine": 2
+                  }
+                }
+              }
+            ],
+            "message": {
+              "text": "`MAINTAINER` is deprecated: use `LABEL org.opencontainers.image.authors=…`"
+            },
+            "ruleId": "MaintainerDeprecated",
+            "ruleIndex": 7
+          },
+          {
+            "level": "error",
+            "locations": [
+              {
+                "physicalLocation": {
+                  "artifactLocation": {
+                    "index": 0,
+                    "uri": "my%20dir/Dockerfile"
+                  },
+                  "region": {
+                    "endColumn": 5,
+                    "endLine": 3,
+                    "startColumn": 1,
+                    "startLine": 3
+                  }
+                }
+              }
+            ],
+            "message": {
+              "text": "`FROM` requires either one or three arguments: write `FROM <image> [AS <name>]`"
+            }
+          }
+        ]"#]].assert_eq(&format!("{:#}", run["results"]));
 }
 
 #[test]

@@ -1,0 +1,211 @@
+//! Sources from elsewhere: what a URL or a branch leads to, and getting it.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::time::Duration;
+
+use kiln_base::{CancelToken, Timestamp};
+use kiln_dockerfile::gitref::GitScheme;
+use kiln_fetch::Network;
+use kiln_fetch::git::{self, GitAuth, GitCommit, GitRequest, KnownHosts, find_credential};
+use kiln_frontend::{RemoteSource, SourceFacts};
+use kiln_graph::{GitOp, HttpOp, KeyHasher, Op};
+use kiln_oci::Digest;
+use kiln_store::CacheKey;
+use kiln_sys::fs::{Dir, FileTime};
+
+use crate::Engine;
+use crate::chain::Chain;
+use crate::error::SourceError;
+use crate::reporter::Reporter;
+use crate::request::{BuildRequest, SshSource};
+
+/// The folder of the store that holds bare repositories.
+const REPOSITORIES: &str = "git";
+/// How long one run of git may take.
+const GIT_TIMEOUT: Duration = Duration::from_mins(30);
+/// The largest Dockerfile that is downloaded, in bytes.
+const MAX_TEXT: u64 = 4 << 20;
+
+/// Fetches for one request, with its secrets.
+pub(crate) struct Fetcher<'a> {
+    engine: &'a Engine,
+    pub(crate) request: &'a BuildRequest,
+    reporter: &'a Reporter<'a>,
+    pub(crate) cancel: &'a CancelToken,
+}
+
+/// A download that is in the store.
+#[derive(Debug, Clone)]
+pub(crate) struct Downloaded {
+    pub(crate) digest: Digest,
+    pub(crate) name: String,
+    pub(crate) modified: Option<Timestamp>,
+}
+
+impl Engine {
+    pub(crate) const fn fetcher<'a>(
+        &'a self,
+        request: &'a BuildRequest,
+        reporter: &'a Reporter<'a>,
+        cancel: &'a CancelToken,
+    ) -> Fetcher<'a> {
+        Fetcher {
+            engine: self,
+            request,
+            reporter,
+            cancel,
+        }
+    }
+}
+
+impl Fetcher<'_> {
+    /// What a source leads to now.
+    pub(crate) fn resolve(&self, source: &RemoteSource) -> Result<SourceFacts, SourceError> {
+        match source {
+            RemoteSource::Http { url, checksum } => {
+                let found = self.download(url, checksum.as_ref())?;
+                Ok(SourceFacts::Http {
+                    digest: found.digest,
+                    name: found.name,
+                    modified: found.modified,
+                })
+            }
+            RemoteSource::Git(reference) => {
+                let title = format!("resolve {reference}");
+                let resolve =
+                    |_| self.git(reference, |request| Ok(git::resolve(request, self.cancel)?));
+                let commit = self.reporter.step(&title, self.cancel, resolve)?;
+                Ok(SourceFacts::Git {
+                    commit: commit.commit,
+                    reference: commit.reference,
+                    tag: commit.tag,
+                })
+            }
+        }
+    }
+
+    /// Checks a commit out as a root of its own.
+    pub(crate) fn checkout(&self, op: &GitOp) -> Result<Chain, SourceError> {
+        let root = self.engine.writable_root(&Chain::default())?;
+        let commit = GitCommit {
+            commit: op.commit.clone(),
+            reference: op.reference.clone(),
+            tag: op.tag.clone(),
+        };
+        self.git(&op.git, |request| {
+            Ok(git::checkout(request, &commit, root.upper(), self.cancel)?)
+        })?;
+        Ok(root.commit(self.engine.now())?)
+    }
+
+    /// Like [`Fetcher::checkout`], unless the store has the files.
+    pub(crate) fn checkout_once(&self, op: &GitOp) -> Result<Chain, SourceError> {
+        let mut hasher = KeyHasher::new("git context");
+        hasher.field("owners", self.engine.machine.scope());
+        let key = CacheKey(hasher.parts(&Op::Git(op.clone()).parts()).finish());
+        if let Some(record) = self.engine.store.cache_get(&key)?
+            && let Some(chain) = Chain::from_bytes(&record.extra)
+            && self.engine.is_unpacked(&chain)?
+        {
+            return Ok(chain);
+        }
+        let title = format!("fetch {}", op.git);
+        let fetch = |_| self.checkout(op);
+        let chain = self.reporter.step(&title, self.cancel, fetch)?;
+        let top = chain.layers.last().map(|layer| &layer.snapshot);
+        self.engine.store.cache_put(&key, top, &chain.to_bytes())?;
+        Ok(chain)
+    }
+
+    /// The file of a download as a root of its own.
+    pub(crate) fn place(&self, op: &HttpOp) -> Result<Chain, SourceError> {
+        if !self.engine.store.has_blob(&op.digest)? {
+            self.download(&op.url, Some(&op.digest))?;
+        }
+        let mut source = self.open(&op.digest)?;
+        let root = self.engine.writable_root(&Chain::default())?;
+        let dir = root.dir(self.engine)?;
+        let mut file = dir.create_file(&op.name, 0o600)?;
+        std::io::copy(&mut source, &mut file).map_err(SourceError::Write)?;
+        drop(file);
+        let time = FileTime {
+            seconds: op.modified,
+            nanoseconds: 0,
+        };
+        dir.set_times(&op.name, time)?;
+        dir.set_times(Dir::ITSELF, time)?;
+        drop(dir);
+        Ok(root.commit(self.engine.now())?)
+    }
+
+    /// A download's bytes.
+    pub(crate) fn open(&self, digest: &Digest) -> Result<File, SourceError> {
+        let blob = self.engine.store.open_blob(digest)?;
+        let blob = blob.ok_or_else(|| SourceError::BlobGone(digest.clone()))?;
+        Ok(blob.into_file())
+    }
+
+    /// A download as text: a Dockerfile.
+    pub(crate) fn text(&self, url: &str) -> Result<String, SourceError> {
+        let found = self.download(url, None)?;
+        let mut text = String::new();
+        let mut file = self.open(&found.digest)?.take(MAX_TEXT + 1);
+        let read = file.read_to_string(&mut text);
+        match read {
+            Ok(size) if size as u64 <= MAX_TEXT => Ok(text),
+            _ => Err(SourceError::NotText(url.to_owned())),
+        }
+    }
+
+    /// Downloads a file, unless the store has it and the server says that it has not changed. With
+    /// a checksum that the store has, nobody is asked.
+    pub(crate) fn download(
+        &self,
+        url: &str,
+        checksum: Option<&Digest>,
+    ) -> Result<Downloaded, SourceError> {
+        let _ = (url, checksum);
+        Err(SourceError::NotText(url.to_owned()))
+    }
+
+    /// Runs `work` with what a repository needs: credentials, the agent, proxies.
+    fn git<T>(
+        &self,
+        reference: &kiln_dockerfile::gitref::GitRef,
+        work: impl FnOnce(&GitRequest<'_>) -> Result<T, SourceError>,
+    ) -> Result<T, SourceError> {
+        let lookup = |name: &str| self.request.secrets.get(name);
+        let mut agent = None;
+        if reference.remote.scheme() == GitScheme::Ssh {
+            agent = match self.request.ssh.get("default") {
+                Some(SshSource::Agent(socket)) => Some(socket.clone()),
+                Some(SshSource::Keys(_)) => {
+                    return Err(SourceError::KeysForGit(reference.to_string()));
+                }
+                None => None,
+            };
+        }
+        let auth = GitAuth {
+            credential: find_credential(&reference.remote, &lookup)?,
+            ssh_agent: agent,
+            known_hosts: KnownHosts::AcceptAny,
+        };
+        let network = self.network();
+        let cache = self.engine.store.root().join(REPOSITORIES);
+        work(&GitRequest {
+            git: reference,
+            auth: &auth,
+            network: &network,
+            cache_dir: &cache,
+            timeout: GIT_TIMEOUT,
+        })
+    }
+
+    fn network(&self) -> Network {
+        Network {
+            proxies: self.request.proxies.clone(),
+            ca_files: Vec::new(),
+        }
+    }
+}

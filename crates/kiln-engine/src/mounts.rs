@@ -1,0 +1,278 @@
+//! What `RUN --mount` asks for, opened for one run of a step.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use kiln_base::{CancelToken, Secret};
+use kiln_exec::{Access, MountKind, SshAgent, StepMount};
+use kiln_graph::{CacheMount, CacheSharing, FileOwner, RunMount, RunOp};
+use kiln_store::{CacheMountGuard, CacheMountKey, CacheMountOwner, Sharing};
+use kiln_sys::fs::Dir;
+use kiln_sys::mount::{Recursion, bind, bind_fd, open_in_root};
+
+use crate::Engine;
+use crate::chain::Chain;
+use crate::error::{RootError, StepError};
+use crate::request::{BuildRequest, SshSource};
+use crate::roots::WritableRoot;
+
+/// Mounts that are open while a step runs.
+pub(crate) struct OpenMounts {
+    open: Vec<Open>,
+    /// Variables that come from secrets.
+    pub(crate) variables: Vec<(String, String)>,
+}
+
+struct Open {
+    target: String,
+    kind: Kind,
+}
+
+enum Kind {
+    Bind {
+        mount: OwnedFd,
+        access: Access,
+        /// What the files lie in, as long as they are mounted.
+        _root: Option<OwnedFd>,
+        /// The layer that takes the writes, and is thrown away.
+        _writes: Option<WritableRoot>,
+    },
+    Cache {
+        mount: OwnedFd,
+        access: Access,
+        _guard: CacheMountGuard,
+    },
+    Tmpfs(Option<u64>),
+    Secret(Secret<Vec<u8>>, FileOwner),
+    Agent(SshAgent, FileOwner),
+}
+
+impl OpenMounts {
+    /// Opens a step's mounts. `inputs` are the step's own.
+    pub(crate) fn open(
+        engine: &Engine,
+        request: &BuildRequest,
+        op: &RunOp,
+        inputs: &[&Chain],
+        cancel: &CancelToken,
+    ) -> Result<Self, StepError> {
+        let mut opened = Self {
+            open: Vec::new(),
+            variables: Vec::new(),
+        };
+        for mount in &op.mounts {
+            opened.add(engine, request, mount, inputs, cancel)?;
+        }
+        Ok(opened)
+    }
+
+    fn add(
+        &mut self,
+        engine: &Engine,
+        request: &BuildRequest,
+        mount: &RunMount,
+        inputs: &[&Chain],
+        cancel: &CancelToken,
+    ) -> Result<(), StepError> {
+        let (target, kind) = match mount {
+            RunMount::Bind {
+                target,
+                input,
+                source,
+                read_only,
+            } => {
+                let chain = *inputs.get(*input).ok_or(StepError::NoContext)?;
+                let kind = open_bind(engine, chain, (source, target), *read_only)?;
+                (target, kind)
+            }
+            RunMount::Cache(cache) => {
+                let kind = open_cache(engine, cache, inputs, cancel)?;
+                (&cache.target, kind)
+            }
+            RunMount::Tmpfs { target, size } => (target, Kind::Tmpfs(*size)),
+            RunMount::Secret {
+                id,
+                target,
+                env,
+                required,
+                owner,
+            } => {
+                let Some(secret) = request.secrets.get(id) else {
+                    return if *required {
+                        Err(StepError::NoSecret(id.clone()))
+                    } else {
+                        Ok(())
+                    };
+                };
+                if let Some(name) = env {
+                    let text = std::str::from_utf8(secret.expose()).ok();
+                    let text = text.filter(|text| !text.contains('\0'));
+                    let text = text.ok_or_else(|| StepError::SecretVariable(id.clone()))?;
+                    self.variables.push((name.clone(), text.to_owned()));
+                }
+                let Some(target) = target else { return Ok(()) };
+                (target, Kind::Secret(secret.clone(), *owner))
+            }
+            RunMount::Ssh {
+                id,
+                target,
+                required,
+                owner,
+            } => {
+                let Some(source) = request.ssh.get(id) else {
+                    return if *required {
+                        Err(StepError::NoAgent(id.clone()))
+                    } else {
+                        Ok(())
+                    };
+                };
+                let agent = match source {
+                    SshSource::Agent(socket) => SshAgent::socket(socket),
+                    SshSource::Keys(files) => SshAgent::keys(files),
+                };
+                let agent = agent.map_err(|error| StepError::Agent {
+                    id: id.clone(),
+                    source: Box::new(error),
+                })?;
+                (target, Kind::Agent(agent, *owner))
+            }
+        };
+        self.open.push(Open {
+            target: target.clone(),
+            kind,
+        });
+        Ok(())
+    }
+
+    /// The mounts as the executor takes them.
+    pub(crate) fn mounts(&self) -> impl Iterator<Item = StepMount<'_>> {
+        self.open.iter().map(|open| StepMount {
+            target: open.target.clone(),
+            kind: match &open.kind {
+                Kind::Bind { mount, access, .. } | Kind::Cache { mount, access, .. } => {
+                    MountKind::Bind {
+                        source: mount.as_fd(),
+                        access: *access,
+                    }
+                }
+                Kind::Tmpfs(size) => MountKind::Tmpfs {
+                    size: *size,
+                    mode: 0o1777,
+                },
+                Kind::Secret(content, owner) => MountKind::Secret {
+                    content: content.clone(),
+                    uid: owner.uid,
+                    gid: owner.gid,
+                    mode: owner.mode,
+                },
+                Kind::Agent(agent, owner) => MountKind::Agent {
+                    agent: agent.clone(),
+                    uid: owner.uid,
+                    gid: owner.gid,
+                    mode: owner.mode,
+                },
+            },
+        })
+    }
+}
+
+fn open_bind(
+    engine: &Engine,
+    chain: &Chain,
+    (source, target): (&str, &str),
+    read_only: bool,
+) -> Result<Kind, StepError> {
+    let (root, writes) = if read_only {
+        (Some(engine.readable_root(chain)?), None)
+    } else {
+        (None, Some(engine.writable_root(chain)?))
+    };
+    let mount = match (&root, &writes) {
+        (Some(root), _) => sub_mount(root, source),
+        (None, Some(writes)) => sub_mount(&writes.mount, source),
+        (None, None) => return Err(StepError::NoContext),
+    };
+    let mount = mount.map_err(|cause| StepError::Mount {
+        source_path: source.to_owned(),
+        target: target.to_owned(),
+        cause,
+    })?;
+    Ok(Kind::Bind {
+        mount,
+        access: if read_only {
+            Access::ReadOnly
+        } else {
+            Access::ReadWrite
+        },
+        _root: root,
+        _writes: writes,
+    })
+}
+
+/// A part of a mounted root as a mount of its own.
+fn sub_mount(root: &OwnedFd, path: &str) -> std::io::Result<OwnedFd> {
+    let relative = path.trim_start_matches('/');
+    if relative.is_empty() {
+        return bind_fd(root.as_fd(), Recursion::This);
+    }
+    let file = open_in_root(root.as_fd(), Path::new(relative))?;
+    bind_fd(file.as_fd(), Recursion::This)
+}
+
+fn open_cache(
+    engine: &Engine,
+    cache: &CacheMount,
+    inputs: &[&Chain],
+    cancel: &CancelToken,
+) -> Result<Kind, StepError> {
+    let key = CacheMountKey {
+        namespace: cache.namespace.clone(),
+        id: cache.id.clone(),
+        scope: engine.machine.scope().to_vec(),
+    };
+    let owner = CacheMountOwner {
+        uid: cache.owner.uid,
+        gid: cache.owner.gid,
+        mode: cache.owner.mode,
+    };
+    let sharing = match cache.sharing {
+        CacheSharing::Shared => Sharing::Shared,
+        CacheSharing::Private => Sharing::Private,
+        CacheSharing::Locked => Sharing::Locked,
+    };
+    let mut guard = engine
+        .store
+        .open_cache_mount(&key, owner, sharing, cancel)?;
+    if let (true, Some((input, path))) = (guard.is_new(), &cache.from) {
+        let chain = *inputs.get(*input).ok_or(StepError::NoContext)?;
+        fill(engine, chain, path, guard.dir(), cancel)?;
+    }
+    guard.mark_filled()?;
+    let mount = bind(guard.dir(), Recursion::This).map_err(RootError::Handle)?;
+    Ok(Kind::Cache {
+        mount,
+        access: if cache.read_only {
+            Access::ReadOnly
+        } else {
+            Access::ReadWrite
+        },
+        _guard: guard,
+    })
+}
+
+/// Copies what a new cache begins with.
+fn fill(
+    engine: &Engine,
+    chain: &Chain,
+    path: &str,
+    into: &Path,
+    cancel: &CancelToken,
+) -> Result<(), StepError> {
+    let root = engine
+        .machine
+        .tree(Dir::from_fd(engine.readable_root(chain)?));
+    let source = root.open_dir_in_root(path)?;
+    let target = engine.machine.tree(Dir::open(into)?);
+    let options = kiln_layer::ExportOptions { clamp_mtime: None };
+    kiln_layer::export_tree(&source, &target, &options, cancel).map_err(StepError::FillCache)
+}
