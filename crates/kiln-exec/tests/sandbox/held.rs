@@ -150,16 +150,15 @@ pub(crate) fn parts_of_another_root_are_bound() {
         return;
     };
     let other = world.dir.path().join("other");
-    for part in ["lower/dir/below", "upper", "work"] {
+    for part in ["lower/dir/below", "lowest/dir/lowest"] {
         fs::create_dir_all(other.join(part)).unwrap();
     }
     fs::write(other.join("lower/dir/file"), "content\n").unwrap();
     let overlay = kiln_sys::mount::Overlay {
-        lowers: vec![other.join("lower")],
+        lowers: vec![other.join("lower"), other.join("lowest")],
         upper: None,
         userxattr: world.grade.uses_user_xattrs(),
     };
-    // A single directory needs no overlay; it is bound all the same.
     let mount = overlay.mount_detached().unwrap();
     let open = |path: &str, flags| {
         rustix::fs::openat(&mount, path, flags, rustix::fs::Mode::empty()).unwrap()
@@ -190,7 +189,7 @@ pub(crate) fn parts_of_another_root_are_bound() {
     ];
     let outcome = execute(&spec).unwrap();
     assert_eq!(
-        outcome.stdout, "content\ncontent\nbelow\nfile\n",
+        outcome.stdout, "content\ncontent\nbelow\nfile\nlowest\n",
         "{}",
         outcome.stderr
     );

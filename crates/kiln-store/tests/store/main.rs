@@ -11,7 +11,9 @@
 
 mod blobs;
 mod cache;
+mod history;
 mod images;
+mod mounts;
 mod opening;
 mod processes;
 mod pruning;

@@ -44,6 +44,33 @@ fn a_newer_format_is_refused() {
 }
 
 #[test]
+fn an_older_format_is_brought_up_to_date() {
+    let mut test = TestStore::new();
+    let target = put_image(&test.store, &["layer"]);
+    let created = Timestamp::EPOCH;
+    test.store.tag(&reference("app"), &target, created).unwrap();
+    test.reopen();
+    // What format 1 did not have.
+    sql(
+        &test,
+        "DROP TABLE cache_mounts; DROP TABLE builds; DROP TABLE downloads; PRAGMA user_version = 1",
+    );
+    for name in ["mounts", "builds"] {
+        std::fs::remove_dir(test.path(name)).unwrap();
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| test.open_again());
+        }
+    });
+    let store = test.open_again();
+    assert!(store.image(&reference("app")).unwrap().is_some());
+    assert_eq!(store.cache_mounts().unwrap(), []);
+    assert!(store.usage().is_ok());
+    assert!(!test.path("creating").exists());
+}
+
+#[test]
 fn other_programs_files_are_refused() {
     let test = TestStore::new();
     sql(&test, "PRAGMA application_id = 1");

@@ -64,10 +64,36 @@ fn the_sum_of_all_kinds_is_what_du_says() {
     let unfinished = store.begin_snapshot().unwrap();
     std::fs::write(unfinished.upper().join("file"), vec![7; 5000]).unwrap();
     let _unfinished_blob = store.blob_writer().unwrap();
+    std::fs::create_dir(test.path("logs")).unwrap();
+    std::fs::write(test.path("logs/one"), vec![7; 5000]).unwrap();
+    let start = kiln_store::BuildStart::default();
+    let limits = kiln_store::HistoryLimits::default();
+    let _recording = store.begin_build(&start, limits).unwrap();
+    let key = kiln_store::CacheMountKey {
+        namespace: String::new(),
+        id: "a".to_owned(),
+        scope: Vec::new(),
+    };
+    let owner = kiln_store::CacheMountOwner {
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        mode: 0o755,
+    };
+    let cancel = kiln_base::CancelToken::new();
+    let mount = store
+        .open_cache_mount(&key, owner, kiln_store::Sharing::Shared, &cancel)
+        .unwrap();
+    std::fs::write(mount.dir().join("file"), vec![7; 5000]).unwrap();
 
     let usage = check(&test);
     assert_eq!((usage.image_blobs.count, usage.snapshots.count), (6, 1));
     assert_eq!((usage.other_blobs.count, usage.in_progress.count), (1, 1));
+    let kept = [
+        usage.cache_mounts.count,
+        usage.build_logs.count,
+        usage.logs.count,
+    ];
+    assert_eq!(kept, [1, 1, 1]);
     let [one, two] = usage.images.try_into().unwrap();
     let sizes = |image: &kiln_store::ImageUsage| image.space.apparent - image.unique.apparent;
     assert_eq!(
