@@ -55,9 +55,8 @@ impl Lint {
                     names.push(rule.name());
                 }
             }
-            let message = format!("checks failed, and `error=true` asks for no less: {}", {
-                names.join(", ")
-            });
+            let names = names.join(", ");
+            let message = format!("`error=true` makes an error of what was found by {names}");
             diagnostics.push(Diagnostic::error(Span::default(), message));
         }
         diagnostics

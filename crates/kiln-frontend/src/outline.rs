@@ -129,7 +129,7 @@ impl Globals {
                 });
                 let global = Global {
                     value: scope.value(name).map(str::to_owned),
-                    span: instruction.span,
+                    span: definition.name.span,
                     uses: uses.unwrap_or_default(),
                 };
                 globals.args.insert(name.clone(), global);

@@ -198,7 +198,7 @@ impl<'a> Linter<'a> {
             let text = &stage.from.base;
             let expanded = self.expander.expand(&text.value, text.span, &globals);
             let Ok(expanded) = expanded else { return };
-            if expanded.text.parse::<Reference>().is_ok() {
+            if text.value.is_empty() || expanded.text.parse::<Reference>().is_ok() {
                 continue;
             }
             let message = format!(

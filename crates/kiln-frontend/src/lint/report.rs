@@ -1,6 +1,6 @@
 //! What the checks found, as text and as the JSON of BuildKit's `frontend.lint`.
 
-use kiln_dockerfile::{Diagnostic, Dockerfile, render};
+use kiln_dockerfile::{Diagnostic, Dockerfile, Span, render};
 use serde::Serialize;
 
 use super::sarif;
@@ -57,7 +57,8 @@ impl<'a> LintReport<'a> {
         diagnostics: impl IntoIterator<Item = Diagnostic>,
     ) -> Self {
         let mut diagnostics: Vec<Diagnostic> = diagnostics.into_iter().collect();
-        diagnostics.sort_by_key(|found| found.span.start);
+        // What has no place, as the verdict on all others, comes last.
+        diagnostics.sort_by_key(|found| (found.span == Span::default(), found.span.start));
         diagnostics.dedup();
         Self {
             source,

@@ -53,10 +53,7 @@ fn result(source: ReportSource<'_>, found: &Diagnostic) -> Value {
     let mut result = json!({
         "level": if found.is_error() { "error" } else { "warning" },
         "message": { "text": text },
-        "locations": [{ "physicalLocation": {
-            "artifactLocation": { "uri": uri(source.file), "index": 0 },
-            "region": region(source.text, found.span),
-        }}],
+        "locations": [{ "physicalLocation": place(source, found.span) }],
     });
     if let Some(rule) = found.rule
         && let Some(index) = LintRule::ALL.iter().position(|known| *known == rule)
@@ -68,9 +65,18 @@ fn result(source: ReportSource<'_>, found: &Diagnostic) -> Value {
     result
 }
 
+/// The file, and the region unless the span is that of the whole file.
+fn place(source: ReportSource<'_>, span: Span) -> Value {
+    let artifact = json!({ "uri": uri(source.file), "index": 0 });
+    if span == Span::default() {
+        return json!({ "artifactLocation": artifact });
+    }
+    json!({ "artifactLocation": artifact, "region": region(source.text, span) })
+}
+
 fn region(text: &str, span: Span) -> Value {
-    let (start_line, start_column) = place(text, span.start);
-    let (end_line, end_column) = place(text, span.end.max(span.start));
+    let (start_line, start_column) = line_and_column(text, span.start);
+    let (end_line, end_column) = line_and_column(text, span.end.max(span.start));
     json!({
         "startLine": start_line,
         "startColumn": start_column,
@@ -80,7 +86,7 @@ fn region(text: &str, span: Span) -> Value {
 }
 
 /// Line and column of a byte, from 1.
-fn place(text: &str, offset: usize) -> (usize, usize) {
+fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let mut offset = offset.min(text.len());
     while !text.is_char_boundary(offset) {
         offset -= 1;

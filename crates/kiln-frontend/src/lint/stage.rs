@@ -148,7 +148,7 @@ impl Linter<'_> {
             Instruction::Label(pairs) => {
                 self.pairs(scope, pairs, ("LABEL", site));
             }
-            Instruction::Arg(definitions) => self.arg(scope, definitions, command.span, site),
+            Instruction::Arg(definitions) => self.arg(scope, definitions, site),
             Instruction::Copy(copy) => self.copy(scope, copy, site),
             Instruction::Add(add) => self.add(scope, add, site),
             Instruction::Run(run) => self.run_mounts(scope, run, site),
@@ -235,13 +235,7 @@ impl Linter<'_> {
         }
     }
 
-    fn arg(
-        &mut self,
-        scope: &mut StageScope,
-        definitions: &[ArgDefinition],
-        instruction: Span,
-        site: Site,
-    ) {
+    fn arg(&mut self, scope: &mut StageScope, definitions: &[ArgDefinition], site: Site) {
         for definition in definitions {
             let Text { value: name, span } = &definition.name;
             self.secret("ARG", name, (site, *span));
@@ -261,7 +255,7 @@ impl Linter<'_> {
             scope.declared.insert(name.clone());
             scope.capture.used.insert(name.clone());
             if !is_inherited {
-                let place = site.place(instruction);
+                let place = site.place(*span);
                 scope.capture.args.insert(name.clone(), (value, place));
             }
         }

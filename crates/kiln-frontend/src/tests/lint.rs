@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use expect_test::{Expect, expect};
+use kiln_dockerfile::LintRule;
 use kiln_oci::Platform;
 
 use super::{image, options};
@@ -177,17 +178,25 @@ fn a_build_looks_only_at_what_it_needs() {
     assert_eq!(found.diagnostics.len(), 2);
 }
 
-#[test]
-fn reports() {
-    let text = "FROM scratch AS Unter\nMAINTAINER x\nFROM\n";
-    let (dockerfile, diagnostics) = kiln_dockerfile::parse(text);
+/// A file with a warning of each kind of report.
+const REPORTED: &str = "FROM scratch AS Unter\nMAINTAINER x\nFROM\n";
+
+/// The file's report as text, JSON and SARIF.
+fn reported() -> [String; 3] {
+    let (dockerfile, diagnostics) = kiln_dockerfile::parse(REPORTED);
     let found = lint(&dockerfile, &options(), &Facts::default(), None);
     let source = ReportSource {
         file: "my dir/Dockerfile",
-        text,
+        text: REPORTED,
         dockerfile: &dockerfile,
     };
-    let report = LintReport::new(source, diagnostics.into_iter().chain(found.diagnostics));
+    let found = diagnostics.into_iter().chain(found.diagnostics);
+    let report = LintReport::new(source, found);
+    [report.to_text(), report.to_json(), report.to_sarif()]
+}
+
+#[test]
+fn a_report_as_text() {
     expect![[r#"
         warning: StageNameCasing: the stage name `Unter` should be in lower case
          --> my dir/Dockerfile:1
@@ -212,7 +221,11 @@ fn reports() {
           | ^^^^
         hint: write `FROM <image> [AS <name>]`
     "#]]
-    .assert_eq(&report.to_text());
+    .assert_eq(&reported()[0]);
+}
+
+#[test]
+fn a_report_as_json() {
     expect![[r#"
         {
           "warnings": [
@@ -276,8 +289,12 @@ fn reports() {
             }
           }
         }"#]]
-    .assert_eq(&report.to_json());
-    let sarif: serde_json::Value = serde_json::from_str(&report.to_sarif()).unwrap();
+    .assert_eq(&reported()[1]);
+}
+
+#[test]
+fn a_report_as_sarif() {
+    let sarif: serde_json::Value = serde_json::from_str(&reported()[2]).unwrap();
     let run = &sarif["runs"][0];
     assert_eq!(run["tool"]["driver"]["rules"].as_array().unwrap().len(), 22);
     expect![[r#"
@@ -361,4 +378,47 @@ fn checks_find_what_buildkit_finds() {
     assert!(cases.len() >= 100, "{}", cases.len());
     let wrong: String = cases.into_iter().map(check).collect();
     assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+/// The page that speaks of each check.
+const PAGE: &str = include_str!("../../../../docs/lint.md");
+
+/// The names of the checks that find something in an example, all its bases known.
+fn found_in(example: &str, rule: LintRule, ignore: &str) -> BTreeSet<&'static str> {
+    let (dockerfile, diagnostics) = kiln_dockerfile::parse(example);
+    assert!(diagnostics.is_empty(), "{rule}: {diagnostics:?}");
+    let mut options = options();
+    if rule == LintRule::InvalidBaseImagePlatform {
+        options.target_platform = Platform::new("linux", "arm64");
+    }
+    let ignore = IgnoreList::parse(ignore).unwrap();
+    let mut facts = Facts::default();
+    for base in lint(&dockerfile, &options, &facts, None).missing {
+        let known = image(&base.image);
+        facts.insert(&base, known);
+    }
+    let found = lint(&dockerfile, &options, &facts, Some(&ignore));
+    let rules = found.diagnostics.iter().map(|found| found.rule);
+    rules.map(|rule| rule.map_or("?", LintRule::name)).collect()
+}
+
+/// The fenced block of a kind that begins after a mark.
+fn block<'a>(chapter: &'a str, mark: &str, kind: &str) -> Option<&'a str> {
+    let (_, rest) = chapter.split_once(mark)?;
+    let (_, rest) = rest.split_once(&format!("```{kind}\n"))?;
+    rest.split_once("```").map(|(block, _)| block)
+}
+
+#[test]
+fn the_page_has_an_example_of_each_check() {
+    for rule in LintRule::ALL {
+        let name = rule.name();
+        let (_, chapter) = PAGE.split_once(&format!("\n## {name}\n")).expect(name);
+        let chapter = chapter.split("\n## ").next().unwrap();
+        let ignore = block(chapter, "", "text").unwrap_or_default();
+        let bad = block(chapter, "Bad:", "dockerfile").expect(name);
+        assert_eq!(found_in(bad, rule, ignore), BTreeSet::from([name]), "bad");
+        let good = block(chapter, "Good:", "dockerfile").expect(name);
+        assert_eq!(found_in(good, rule, ignore), BTreeSet::new(), "{name}");
+    }
 }
