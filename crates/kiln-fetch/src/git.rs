@@ -20,6 +20,7 @@ mod repository;
 mod resolve;
 mod run;
 mod submodule;
+mod supervise;
 
 use std::path::Path;
 use std::time::Duration;

@@ -149,12 +149,7 @@ impl Populate<'_> {
         place: &Path,
     ) -> Result<(), GitError> {
         let index = repository.path().join("kiln-index");
-        let lock = repository.path().join("kiln-index.lock");
-        let remove = || {
-            files::remove_file(&index)?;
-            files::remove_file(&lock)
-        };
-        remove()?;
+        files::remove_file(&index)?;
         let variables = [
             ("GIT_DIR", repository.path()),
             ("GIT_WORK_TREE", place),
@@ -168,7 +163,7 @@ impl Populate<'_> {
         };
         let arguments = ["read-tree", "--reset", "-u", commit];
         repository.git().run(invocation, &arguments, self.cancel)?;
-        Ok(remove()?)
+        Ok(files::remove_file(&index)?)
     }
 
     /// Makes a repository in `place` with this one commit, its reference, and the remote as `origin`.

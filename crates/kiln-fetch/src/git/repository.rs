@@ -3,6 +3,8 @@
 //! What was fetched completely has the reference `refs/kiln/objects/<hash>`; only that counts as
 //! being there, since a fetch over plain files of a server leaves commits before their content.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use kiln_base::CancelToken;
 use kiln_dockerfile::gitref::{GitRemote, is_commit};
 use kiln_oci::Digest;
 use kiln_sys::files;
-use kiln_sys::fs::Dir;
+use kiln_sys::fs::{Dir, FileType};
 use kiln_sys::lock::{FileLock, LockKind};
 
 use super::GitRequest;
@@ -63,10 +65,33 @@ impl<'a> Repository<'a> {
             path: request.cache_dir.join(format!("{name}.git")),
             _lock: lock,
         };
-        if !files::exists(&repository.path) {
+        if files::exists(&repository.path) {
+            repository.sweep()?;
+        } else {
             repository.make(format, cancel)?;
         }
         Ok(repository)
+    }
+
+    /// Removes what a killed git left: locks, which would stop the next one, and unfinished packs.
+    fn sweep(&self) -> Result<(), GitError> {
+        let is_lock = |name: &OsStr| name.as_bytes().ends_with(b".lock");
+        let is_unfinished = |name: &OsStr| name.as_bytes().starts_with(b"tmp_");
+        let root = Dir::open(&self.path)?;
+        remove_those(&root, &is_lock)?;
+        let objects = root.open_dir("objects")?;
+        remove_those(&objects, &is_unfinished)?;
+        remove_those(&objects.open_dir("pack")?, &is_unfinished)?;
+        let mut pending = vec![root.open_dir("refs")?];
+        while let Some(folder) = pending.pop() {
+            remove_those(&folder, &is_lock)?;
+            for entry in folder.entries()? {
+                if entry.file_type == FileType::Dir {
+                    pending.push(folder.open_dir(&entry.name)?);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Makes it under another name, so that one that is there is whole.
@@ -150,8 +175,6 @@ impl<'a> Repository<'a> {
         if let Outcome::Done(_) = self.attempt("look into", &arguments, cancel)? {
             return Ok(());
         }
-        // Left by a git that was killed; nobody else is here.
-        files::remove_file(self.path.join("shallow.lock"))?;
         let by_hash = format!("+{}:{marker}", wanted.object);
         if let Fetched::Done = self.fetch(&by_hash, cancel)? {
             return Ok(());
@@ -272,6 +295,15 @@ impl<'a> Repository<'a> {
 /// The reference that keeps an object.
 pub(super) fn marker(object: &str) -> String {
     format!("refs/kiln/objects/{object}")
+}
+
+fn remove_those(folder: &Dir, is_meant: &dyn Fn(&OsStr) -> bool) -> Result<(), GitError> {
+    for entry in folder.entries()? {
+        if is_meant(&entry.name) {
+            folder.remove_tree(&entry.name)?;
+        }
+    }
+    Ok(())
 }
 
 /// A path as an argument.

@@ -34,6 +34,10 @@ pub(super) fn list(
     const ACTION: &str = "list the submodules of";
     let arguments = ["ls-tree", "-r", "-z", "--full-tree", commit];
     let links = links(&repository.run(ACTION, &arguments, cancel)?);
+    let links = links.ok_or_else(|| GitError::Answer {
+        remote: repository.git().remote.to_string(),
+        what: "the path or commit of a submodule",
+    })?;
     if links.is_empty() {
         return Ok(Vec::new());
     }
@@ -86,11 +90,12 @@ pub(super) fn list(
 }
 
 /// The links to commits among the lines of `ls-tree -z`: `160000 commit <hash>`, a tab, the path.
-fn links(listing: &[u8]) -> Vec<(String, String)> {
+/// `None` where one is not text.
+fn links(listing: &[u8]) -> Option<Vec<(String, String)>> {
     listing
         .split(|byte| *byte == 0)
         .filter(|line| line.starts_with(b"160000 commit "))
-        .filter_map(|line| {
+        .map(|line| {
             let line = std::str::from_utf8(line).ok()?;
             let (rest, path) = line.split_once('\t')?;
             let hash = rest.rsplit(' ').next().filter(|hash| is_commit(hash))?;
@@ -165,11 +170,10 @@ mod tests {
     #[test]
     fn only_links_are_listed() {
         let hash = "a".repeat(40);
-        let listing = format!(
-            "100644 blob {hash}\t.gitmodules\0160000 commit {hash}\tlib/a b\0160000 commit x\tc\0"
-        );
+        let listing = format!("100644 blob {hash}\t.gitmodules\0160000 commit {hash}\tlib/a b\0");
         let expected = [("lib/a b".to_owned(), hash)];
-        assert_eq!(links(listing.as_bytes()), expected);
+        assert_eq!(links(listing.as_bytes()).unwrap(), expected);
+        assert_eq!(links(b"160000 commit x\tc\0"), None);
     }
 
     #[test]

@@ -155,9 +155,23 @@ impl HttpError {
     /// Whether the same request may succeed a little later.
     pub(super) fn may_pass(&self) -> bool {
         match self {
-            Self::UnknownHost { .. } | Self::Unreachable { .. } | Self::Interrupted { .. } => true,
+            Self::Unreachable { .. } | Self::Interrupted { .. } => true,
+            // Other than that the name is nobody's.
+            Self::UnknownHost { cause, .. } => says(&**cause, "Temporary failure"),
             Self::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
             _ => false,
         }
     }
+}
+
+/// Whether the error or one of its causes has these words.
+fn says(error: &(dyn Error + 'static), words: &str) -> bool {
+    let mut next = Some(error);
+    while let Some(current) = next {
+        if current.to_string().contains(words) {
+            return true;
+        }
+        next = current.source();
+    }
+    false
 }

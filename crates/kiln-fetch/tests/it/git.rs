@@ -425,6 +425,8 @@ fn credentials_open_the_door_and_stay_secret() {
         let leaked = [TOKEN, PASSWORD, "t0ken-s3cret"]
             .into_iter()
             .any(is_argument);
+        // The other arguments can be seen, so these could be.
+        assert!(is_argument("/tool.git"));
         let header = request.headers.get("authorization").cloned();
         shared.lock().unwrap().push(format!("{leaked} {header:?}"));
         let is_right = header.is_some_and(|value| {
@@ -568,4 +570,88 @@ fn a_folder_with_files_is_not_overwritten() {
     let result = world.checkout(&format!("{}/tool.git", world.daemon()), "x");
     assert!(matches!(result, Err(GitError::NotEmpty(_))), "{result:?}");
     assert_eq!(world.tree("x"), "mine 0644 \"mine\"\n");
+}
+
+#[test]
+fn many_at_once_share_a_repository() {
+    let Some(world) = World::new() else { return };
+    world.repository("tool.git", &FILES);
+    let address = format!("{}/tool.git", world.daemon());
+    let names = ["a", "b", "c", "d"];
+    std::thread::scope(|scope| {
+        for name in names {
+            let (world, address) = (&world, &address);
+            scope.spawn(move || world.checkout(address, name).unwrap());
+        }
+    });
+    for name in names {
+        assert_eq!(world.tree(name), world.tree("a"));
+    }
+}
+
+#[test]
+fn what_a_killed_git_left_does_no_harm() {
+    let Some(world) = World::new() else { return };
+    let path = world.repository("tool.git", &[("a", "1")]);
+    let address = format!("{}/tool.git", world.daemon());
+    world.checkout(&address, "first").unwrap();
+    commit(&path, &[("a", "2")]);
+    let commit = run_git(&path, &["rev-parse", "HEAD"]);
+    let cached = std::fs::read_dir(world.folder.path()).unwrap().flatten();
+    let is_cached = |path: &Path| path.extension().is_some_and(|end| end == "git");
+    let cached = cached
+        .map(|entry| entry.path())
+        .find(|path| is_cached(path))
+        .unwrap();
+    let left = [
+        "shallow.lock".to_owned(),
+        "packed-refs.lock".to_owned(),
+        "kiln-index".to_owned(),
+        "kiln-index.lock".to_owned(),
+        format!("refs/kiln/objects/{commit}.lock"),
+        "objects/pack/tmp_pack_x".to_owned(),
+    ];
+    for name in &left {
+        std::fs::write(cached.join(name), "left").unwrap();
+    }
+    world.checkout(&address, "second").unwrap();
+    assert_eq!(world.tree("second"), "a 0644 \"2\"\n");
+    for name in &left {
+        assert!(!cached.join(name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn hashes_may_be_long() {
+    let Some(world) = World::new() else { return };
+    let path = world.served().join("tool.git");
+    std::fs::create_dir(&path).unwrap();
+    run_git(
+        &path,
+        &["init", "-q", "-b", "main", "--object-format=sha256"],
+    );
+    commit(&path, &FILES);
+    let address = format!("{}/tool.git", world.daemon());
+    let done = world.checkout(&address, "files").unwrap();
+    assert_eq!(done.commit.len(), 64);
+    world
+        .checkout(&format!("{address}?keep-git-dir"), "kept")
+        .unwrap();
+    assert_eq!(
+        run_git(&world.place("kept"), &["status", "--porcelain"]),
+        ""
+    );
+    assert_eq!(
+        run_git(&world.place("kept"), &["rev-parse", "HEAD"]),
+        done.commit
+    );
+}
+
+#[test]
+fn an_empty_commit_has_no_files() {
+    let Some(world) = World::new() else { return };
+    world.repository("tool.git", &[]);
+    let address = format!("{}/tool.git", world.daemon());
+    world.checkout(&address, "files").unwrap();
+    assert_eq!(world.tree("files"), "");
 }

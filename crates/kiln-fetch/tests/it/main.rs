@@ -4,3 +4,4 @@ mod git;
 mod http;
 mod server;
 mod support;
+mod tls;

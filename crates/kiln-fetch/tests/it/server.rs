@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// A request.
 pub(crate) struct Request {
@@ -61,15 +63,43 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(handler: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        Self::listen(None, handler)
+    }
+
+    /// The same over TLS.
+    pub(crate) fn start_tls(
+        config: Arc<ServerConfig>,
+        handler: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::listen(Some(config), handler)
+    }
+
+    fn listen(
+        config: Option<Arc<ServerConfig>>,
+        handler: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let host = listener.local_addr().expect("an address").to_string();
         let log = Arc::new(Mutex::new(Vec::new()));
         let handler = Arc::new(handler);
         let shared = Arc::clone(&log);
         std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
+            for mut stream in listener.incoming().flatten() {
                 let (log, handler) = (Arc::clone(&shared), Arc::clone(&handler));
-                std::thread::spawn(move || serve(&stream, &log, &*handler));
+                let config = config.clone();
+                std::thread::spawn(move || {
+                    let Some(config) = config else {
+                        serve(&mut stream, &log, &*handler);
+                        // A client that is gone is not the server's problem.
+                        let _ = stream.shutdown(Shutdown::Both);
+                        return;
+                    };
+                    let connection = ServerConnection::new(config).expect("a configuration");
+                    let mut stream = StreamOwned::new(connection, stream);
+                    serve(&mut stream, &log, &*handler);
+                    stream.conn.send_close_notify();
+                    let _ = stream.flush();
+                });
             }
         });
         Self { host, log }
@@ -89,8 +119,12 @@ fn lock(log: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {
     log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn serve(stream: &TcpStream, log: &Mutex<Vec<String>>, handler: &dyn Fn(&Request) -> Answer) {
-    let Some(request) = read(stream) else {
+fn serve(
+    stream: &mut (impl Read + Write),
+    log: &Mutex<Vec<String>>,
+    handler: &dyn Fn(&Request) -> Answer,
+) {
+    let Some(request) = read(&mut *stream) else {
         return;
     };
     let mark = match request.headers.get("authorization") {
@@ -103,7 +137,7 @@ fn serve(stream: &TcpStream, log: &Mutex<Vec<String>>, handler: &dyn Fn(&Request
     let _ = send(stream, &request, &answer);
 }
 
-fn read(stream: &TcpStream) -> Option<Request> {
+fn read(stream: &mut impl Read) -> Option<Request> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
@@ -129,7 +163,11 @@ fn read(stream: &TcpStream) -> Option<Request> {
     })
 }
 
-fn send(mut stream: &TcpStream, request: &Request, answer: &Answer) -> std::io::Result<()> {
+fn send(
+    stream: &mut (impl Read + Write),
+    request: &Request,
+    answer: &Answer,
+) -> std::io::Result<()> {
     let mut headers = answer.headers.clone();
     let has_length = answer
         .headers
@@ -158,5 +196,5 @@ fn send(mut stream: &TcpStream, request: &Request, answer: &Answer) -> std::io::
             stream.read_exact(&mut [0])?;
         }
     }
-    stream.shutdown(Shutdown::Both)
+    stream.flush()
 }
