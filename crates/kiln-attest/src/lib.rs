@@ -29,7 +29,7 @@ pub use manifest::{
 };
 pub use provenance::{
     Build, BuildStep, ConfigSource, DigestSet, FileAction, LineRange, Material, Mount,
-    ProvenanceError, Request, SecretUse, SourceFile, StepInput, StepOp,
+    ProvenanceError, Request, SecretUse, SourceFile, StepInput, StepOp, steps_of,
 };
 pub use purl::{PackageUrl, image_purl};
 pub use request::{

@@ -8,6 +8,7 @@
 //! Deliberately absent: the values of secrets. [`SecretUse`] has no place for them.
 
 mod predicate;
+mod steps;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,8 @@ use std::collections::BTreeMap;
 
 use kiln_base::Timestamp;
 use kiln_oci::{Descriptor, Digest, Platform, Reference};
+
+pub use steps::steps_of;
 
 /// Digests of one thing: algorithm to hexadecimal text. A git commit has `sha1` or `sha256`.
 pub type DigestSet = BTreeMap<String, String>;
@@ -169,8 +172,8 @@ pub struct LineRange {
 pub enum StepOp {
     /// Brought something in: an image, a context, a repository, a download.
     Source {
-        /// For example `docker-image://docker.io/library/alpine:3.20@sha256:…` or
-        /// `local://context`.
+        /// For example `docker-image://docker.io/library/alpine:3.20@sha256:…`,
+        /// `local://context` or `scratch://`, the empty root.
         identifier: String,
         /// What else decides it.
         attributes: BTreeMap<String, String>,
@@ -189,6 +192,10 @@ pub enum StepOp {
         network: &'static str,
         /// What was mounted, without the root.
         mounts: Vec<Mount>,
+        /// Files that existed only while the process ran: the scripts of heredocs.
+        files: Vec<FileAction>,
+        /// What else decides it: `security`, `hostname`, extra hosts, …
+        attributes: BTreeMap<String, String>,
     },
     /// Changed files.
     File {
@@ -197,13 +204,6 @@ pub enum StepOp {
     },
     /// Stacked its inputs.
     Merge,
-    /// An operation this list has no word for.
-    Other {
-        /// The operation's name.
-        kind: String,
-        /// What decides it, by label.
-        parts: BTreeMap<String, String>,
-    },
 }
 
 /// Something mounted for a process.
@@ -211,7 +211,7 @@ pub enum StepOp {
 pub struct Mount {
     /// `bind`, `cache`, `tmpfs`, `secret` or `ssh`.
     pub kind: String,
-    /// Where.
+    /// Where; empty for a secret that is only a variable.
     pub dest: String,
     /// The id of a cache, a secret or an SSH agent.
     pub id: Option<String>,
@@ -219,6 +219,8 @@ pub struct Mount {
     pub input: Option<usize>,
     /// Whether the process can't write to it.
     pub readonly: bool,
+    /// What else decides it: `source`, `env`, `sharing`, `size`, …
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// A change of files.

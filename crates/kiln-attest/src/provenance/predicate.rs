@@ -287,33 +287,43 @@ impl StepOp {
                 put_attributes(&mut source, "attrs", attributes);
                 json!({ "source": source })
             }
-            Self::Exec {
-                args,
-                env,
-                cwd,
-                user,
-                network,
-                mounts,
-            } => {
-                let mut meta = Map::new();
-                meta.insert("args".to_owned(), json!(args));
-                meta.insert("env".to_owned(), json!(env));
-                meta.insert("cwd".to_owned(), cwd.as_str().into());
-                put_text(&mut meta, "user", Some(user));
-                let mut exec = Map::new();
-                exec.insert("meta".to_owned(), Value::Object(meta));
-                exec.insert("network".to_owned(), (*network).into());
-                let mounts = mounts.iter().map(Mount::to_json).collect();
-                put(&mut exec, "mounts", some_list(mounts));
-                json!({ "exec": exec })
-            }
+            Self::Exec { .. } => self.exec_to_json(),
             Self::File { actions } => {
                 let actions: Vec<Value> = actions.iter().map(FileAction::to_json).collect();
                 json!({ "file": { "actions": actions } })
             }
             Self::Merge => json!({ "merge": {} }),
-            Self::Other { kind, parts } => json!({ kind: parts }),
         }
+    }
+
+    fn exec_to_json(&self) -> Value {
+        let Self::Exec {
+            args,
+            env,
+            cwd,
+            user,
+            network,
+            mounts,
+            files,
+            attributes,
+        } = self
+        else {
+            return Value::Null;
+        };
+        let mut meta = Map::new();
+        meta.insert("args".to_owned(), json!(args));
+        meta.insert("env".to_owned(), json!(env));
+        meta.insert("cwd".to_owned(), cwd.as_str().into());
+        put_text(&mut meta, "user", Some(user));
+        let mut exec = Map::new();
+        exec.insert("meta".to_owned(), Value::Object(meta));
+        exec.insert("network".to_owned(), (*network).into());
+        let mounts = mounts.iter().map(Mount::to_json).collect();
+        put(&mut exec, "mounts", some_list(mounts));
+        let files = files.iter().map(FileAction::to_json).collect();
+        put(&mut exec, "files", some_list(files));
+        put_attributes(&mut exec, "attrs", attributes);
+        json!({ "exec": exec })
     }
 }
 
@@ -321,12 +331,13 @@ impl Mount {
     fn to_json(&self) -> Value {
         let mut mount = Map::new();
         mount.insert("mountType".to_owned(), self.kind.as_str().into());
-        mount.insert("dest".to_owned(), self.dest.as_str().into());
+        put_text(&mut mount, "dest", Some(&self.dest));
         put_text(&mut mount, "id", self.id.as_deref());
         put(&mut mount, "input", self.input.map(Value::from));
         if self.readonly {
             mount.insert("readonly".to_owned(), true.into());
         }
+        put_attributes(&mut mount, "attrs", &self.attributes);
         Value::Object(mount)
     }
 }

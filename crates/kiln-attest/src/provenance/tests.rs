@@ -121,7 +121,10 @@ fn steps() -> Vec<BuildStep> {
                     id: Some("npmrc".to_owned()),
                     input: None,
                     readonly: true,
+                    attributes: BTreeMap::new(),
                 }],
+                files: Vec::new(),
+                attributes: BTreeMap::new(),
             },
             inputs: vec![StepInput { step: 0, output: 0 }],
             lines: vec![LineRange {
