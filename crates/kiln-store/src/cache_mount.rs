@@ -35,6 +35,11 @@ pub use prune::{CacheMountReport, PruneCacheMounts};
 const FILES: &str = "fs";
 const LOCK: &str = "lock";
 
+/// The column `filled`: 0 while the maker fills the directory, then this until the maker shares its lock,
+/// so that whoever wants to share waits and makes no second directory, then [`OPEN`].
+const FILLED: i64 = 1;
+const OPEN: i64 = 2;
+
 /// What a cache mount is found by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CacheMountKey {
@@ -126,18 +131,22 @@ impl CacheMountGuard {
         if self.filled {
             return Ok(());
         }
-        self.store.index().write(|transaction| {
-            transaction
-                .prepare_cached("UPDATE cache_mounts SET filled = 1 WHERE number = ?1")?
-                .execute([self.number])?;
-            Ok(())
-        })?;
+        self.set_state(FILLED)?;
         self.filled = true;
         if let (LockKind::Shared, Some(lock)) = (self.kind, &self.lock) {
             let shared = lock.share();
             shared.map_err(|error| StoreError::io("lock", &error.path)(error.cause))?;
         }
-        Ok(())
+        self.set_state(OPEN)
+    }
+
+    fn set_state(&self, state: i64) -> Result<(), StoreError> {
+        self.store.index().write(|transaction| {
+            transaction
+                .prepare_cached("UPDATE cache_mounts SET filled = ?2 WHERE number = ?1")?
+                .execute([self.number, state])?;
+            Ok(())
+        })
     }
 
     /// Removes the directory with all that is in it. Whoever holds it alone may do so.
@@ -184,8 +193,8 @@ impl Store {
             Sharing::Private | Sharing::Locked => LockKind::Exclusive,
         };
         wait_for(cancel, || {
-            let numbers = self.index().read(|index| instances(index, key))?;
-            for number in &numbers {
+            let known = self.index().read(|index| instances(index, key))?;
+            for (number, _) in &known {
                 if let Some(guard) = self.try_cache_mount(*number, kind)? {
                     return Ok(Some(guard));
                 }
@@ -199,9 +208,10 @@ impl Store {
                     Sharing::Private => false,
                     Sharing::Locked => !there.is_empty(),
                     // Whoever fills it now shares it in a moment.
-                    Sharing::Shared => is_being_filled(transaction, key)?,
+                    Sharing::Shared => there.iter().any(|(_, state)| *state != OPEN),
                 };
-                if must_wait || there != numbers {
+                // What has changed since the attempts above deserves another one.
+                if must_wait || there != known {
                     return Ok(None);
                 }
                 self.make_cache_mount(transaction, (key, owner), kind, &aside)
@@ -261,14 +271,18 @@ impl Store {
         let now = to_column(self.now());
         let found = self.index().write(|transaction| {
             transaction
-                .prepare_cached("UPDATE cache_mounts SET last_used = ?2 WHERE number = ?1")?
+                .prepare_cached(
+                    "UPDATE cache_mounts
+                        SET last_used = ?2, filled = CASE filled WHEN 0 THEN 0 ELSE 2 END
+                        WHERE number = ?1",
+                )?
                 .execute([number, now])?;
             Ok(transaction
                 .prepare_cached(
                     "SELECT uid, gid, mode, filled FROM cache_mounts WHERE number = ?1",
                 )?
                 .query_row([number], |row| {
-                    Ok((read_owner(row, 0)?, row.get::<_, bool>(3)?))
+                    Ok((read_owner(row, 0)?, row.get::<_, i64>(3)? != 0))
                 })
                 .optional()?)
         })?;
@@ -358,22 +372,16 @@ fn try_lock(directory: &Path, kind: LockKind) -> Result<Option<FileLock>, StoreE
     }
 }
 
-fn instances(index: &Connection, key: &CacheMountKey) -> Result<Vec<i64>, StoreError> {
+/// The numbers of all directories with this key, each with its state.
+fn instances(index: &Connection, key: &CacheMountKey) -> Result<Vec<(i64, i64)>, StoreError> {
     let mut statement = index.prepare_cached(
-        "SELECT number FROM cache_mounts WHERE namespace = ?1 AND id = ?2 AND scope = ?3
+        "SELECT number, filled FROM cache_mounts WHERE namespace = ?1 AND id = ?2 AND scope = ?3
             ORDER BY number",
     )?;
-    let numbers =
-        statement.query_map(params![key.namespace, key.id, key.scope], |row| row.get(0))?;
+    let numbers = statement.query_map(params![key.namespace, key.id, key.scope], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
     Ok(numbers.collect::<Result<_, _>>()?)
-}
-
-fn is_being_filled(index: &Connection, key: &CacheMountKey) -> Result<bool, StoreError> {
-    let mut statement = index.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM cache_mounts
-            WHERE namespace = ?1 AND id = ?2 AND scope = ?3 AND filled = 0)",
-    )?;
-    Ok(statement.query_row(params![key.namespace, key.id, key.scope], |row| row.get(0))?)
 }
 
 fn read_owner(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<CacheMountOwner> {
@@ -403,6 +411,6 @@ fn read_mount(row: &rusqlite::Row<'_>) -> rusqlite::Result<CacheMount> {
             }),
             _ => None,
         },
-        is_filled: row.get(11)?,
+        is_filled: row.get::<_, i64>(11)? != 0,
     })
 }

@@ -206,14 +206,14 @@ fn a_prune_takes_what_it_is_told_and_nobody_uses() {
         let freed = report.freed.apparent > 10_000;
         (ids(report.removed), ids(report.in_use), freed)
     };
-    let text = |a: &str, b: &str, freed| (a.to_owned(), b.to_owned(), freed);
-    assert_eq!(prune(&["none"], None), text("", "", false));
-    assert_eq!(prune(&[], Some(15)), text("old", "", true));
-    assert_eq!(prune(&[], None), text("new", "used", true));
+    let expected = |a: &str, b: &str, freed| (a.to_owned(), b.to_owned(), freed);
+    assert_eq!(prune(&["none"], None), expected("", "", false));
+    assert_eq!(prune(&[], Some(15)), expected("old", "", true));
+    assert_eq!(prune(&[], None), expected("new", "used", true));
     assert_eq!(names(&test.path("mounts")), used.number().to_string());
     assert!(store.take_cache_mount(used.number()).unwrap().is_none());
     drop(used);
-    assert_eq!(prune(&["used"], None), text("used", "", true));
+    assert_eq!(prune(&["used"], None), expected("used", "", true));
     assert_eq!(names(&test.path("mounts")), "");
     assert!(open(store, "used", Sharing::Shared).is_new());
 }
