@@ -27,13 +27,18 @@ const GO_FRAME: usize = 16;
 
 /// The packages that the program says it is made of.
 pub(super) fn read(file: &File) -> Result<Vec<Package>, String> {
+    let sections = Elf::open(file)?.sections()?;
+    // The first of its name: a thousand sections may name the same bytes.
+    let content = |name: &str| {
+        let section = sections.iter().find(|section| section.name == name);
+        section.map(|section| section.read(file)).transpose()
+    };
     let mut packages = Vec::new();
-    for section in Elf::open(file)?.sections()? {
-        match section.name.as_str() {
-            ".go.buildinfo" => packages.extend(go(&section.read(file)?)?),
-            ".dep-v0" => packages.extend(cargo(&section.read(file)?)?),
-            _ => {}
-        }
+    if let Some(section) = content(".go.buildinfo")? {
+        packages.extend(go(&section)?);
+    }
+    if let Some(section) = content(".dep-v0")? {
+        packages.extend(cargo(&section)?);
     }
     Ok(packages)
 }

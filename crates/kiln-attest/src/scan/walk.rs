@@ -13,6 +13,10 @@ use crate::inventory::{Inventory, OsRelease, Package};
 
 /// The largest database of packages that is read, in bytes. Debian's with 5,000 packages has 6 MB.
 const MAX_DATABASE: u64 = 256 << 20;
+/// The largest database in JSON that is read, in bytes: its values take many times as much memory.
+const MAX_JSON: u64 = 32 << 20;
+/// How much is read of licences together, in bytes: links can make one file many.
+const MAX_COPYRIGHTS: u64 = 256 << 20;
 /// The largest file that says something of a single package, in bytes.
 const MAX_MANIFEST: u64 = 4 << 20;
 /// The largest Java archive that is looked into, in bytes.
@@ -20,7 +24,7 @@ const MAX_ARCHIVE: u64 = 256 << 20;
 /// How deep directories may be: deeper ones can't be reached by a path either.
 const MAX_DEPTH: usize = 256;
 /// How many packages are listed.
-const MAX_PACKAGES: usize = 500_000;
+const MAX_PACKAGES: usize = 200_000;
 /// A program that holds a list of modules is larger than this.
 const MIN_PROGRAM: u64 = 4096;
 /// Folders whose content is made by the kernel or does not belong to the image.
@@ -49,6 +53,8 @@ pub(super) struct Scan<'a> {
     found: Inventory,
     /// Licences of Debian's packages by their folder of documentation.
     copyrights: BTreeMap<String, Option<String>>,
+    /// Bytes of licences that may still be read.
+    copyright_budget: u64,
 }
 
 impl<'a> Scan<'a> {
@@ -59,6 +65,7 @@ impl<'a> Scan<'a> {
             os: OsRelease::default(),
             found: Inventory::default(),
             copyrights: BTreeMap::new(),
+            copyright_budget: MAX_COPYRIGHTS,
         }
     }
 
@@ -143,13 +150,6 @@ impl<'a> Scan<'a> {
     }
 
     fn file(&mut self, kind: &Kind, path: &str, file: &File) {
-        if self.found.packages.len() >= MAX_PACKAGES {
-            self.found.warn(
-                "",
-                format!("only the first {MAX_PACKAGES} packages are listed"),
-            );
-            return;
-        }
         if matches!(kind, Kind::Program) {
             match binary::read(file) {
                 Ok(packages) => self.add(path, packages),
@@ -165,9 +165,8 @@ impl<'a> Scan<'a> {
             return;
         }
         let limit = match kind {
-            Kind::DpkgStatus | Kind::Apk | Kind::RpmSqlite | Kind::NpmLock | Kind::Composer => {
-                MAX_DATABASE
-            }
+            Kind::DpkgStatus | Kind::Apk | Kind::RpmSqlite => MAX_DATABASE,
+            Kind::NpmLock | Kind::Composer => MAX_JSON,
             Kind::Java => MAX_ARCHIVE,
             _ => MAX_MANIFEST,
         };
@@ -203,6 +202,11 @@ impl<'a> Scan<'a> {
 
     fn add(&mut self, path: &str, packages: Vec<Package>) {
         for mut package in packages {
+            if self.found.packages.len() >= MAX_PACKAGES {
+                let reason = format!("only the first {MAX_PACKAGES} packages are listed");
+                self.found.warn(path, reason);
+                return;
+            }
             package.found_in.insert(path.to_owned());
             self.found.add(package);
         }
@@ -210,7 +214,7 @@ impl<'a> Scan<'a> {
 
     fn debs(&mut self, text: &str) -> Vec<Package> {
         let debs = deb::parse(text, &self.os);
-        let debs = debs.into_iter().map(|deb| Package {
+        let debs = debs.into_iter().take(MAX_PACKAGES + 1).map(|deb| Package {
             licence: self.copyright(&deb.doc),
             ..deb.package
         });
@@ -219,17 +223,25 @@ impl<'a> Scan<'a> {
 
     /// What the package's documentation says of its licence; nothing where it has none.
     fn copyright(&mut self, doc: &str) -> Option<String> {
-        if doc.contains('/') || doc == ".." {
+        let limit = self.copyright_budget.min(MAX_MANIFEST);
+        if doc.contains('/') || doc == ".." || self.cancel.is_cancelled() {
             return None;
         }
         if let Some(known) = self.copyrights.get(doc) {
             return known.clone();
         }
+        if limit == 0 {
+            let reason = format!("only {MAX_COPYRIGHTS} bytes of licences are read");
+            self.found.warn("usr/share/doc", reason);
+            return None;
+        }
         let path = format!("usr/share/doc/{doc}/copyright");
         // The folder may be a link to that of another package of the same source.
         let found = self.root.resolve_in_root(&path, LastLink::Follow).ok();
         let file = found.and_then(|place| place.dir.open_file(&place.name).ok());
-        let bytes = file.and_then(|file| self.read(&path, &file, MAX_MANIFEST));
+        let bytes = file.and_then(|file| self.read(&path, &file, limit));
+        let used = bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        self.copyright_budget = self.copyright_budget.saturating_sub(used);
         let licence = bytes.and_then(|bytes| deb::licences(&String::from_utf8_lossy(&bytes)));
         self.copyrights.insert(doc.to_owned(), licence.clone());
         licence
