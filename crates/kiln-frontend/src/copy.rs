@@ -172,9 +172,7 @@ impl Lowerer<'_> {
                     let mut content = heredoc.content();
                     if heredoc.expand {
                         let span = heredoc.body_span;
-                        let expanded = expand_heredoc(&content, span, &state.env)?;
-                        self.warn_of_unset(&expanded, span, state);
-                        content = expanded.text;
+                        content = expand_heredoc(&content, span, &state.env)?.text;
                     }
                     files.push(CopySource::Inline(InlineFile {
                         path: heredoc.name.clone(),

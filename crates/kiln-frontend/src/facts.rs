@@ -8,6 +8,8 @@ use kiln_dockerfile::gitref::GitRef;
 use kiln_graph::StepIndex;
 use kiln_oci::{Digest, ImageConfig, Platform, Reference};
 
+use crate::IgnoreList;
+
 /// How an image is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageName {
@@ -114,6 +116,7 @@ pub enum SourceFacts {
 pub struct Facts {
     bases: Vec<(ImageName, Platform, BaseFacts)>,
     sources: Vec<(RemoteSource, SourceFacts)>,
+    ignore: Option<IgnoreList>,
 }
 
 impl Facts {
@@ -126,6 +129,16 @@ impl Facts {
     /// Adds what was found for a source.
     pub fn insert_source(&mut self, request: &SourceRequest, facts: SourceFacts) {
         self.sources.push((request.source.clone(), facts));
+    }
+
+    /// Says what the main context's ignore file excludes, for the check of what is copied.
+    pub fn set_ignore(&mut self, ignore: IgnoreList) {
+        self.ignore = Some(ignore);
+    }
+
+    /// What the main context's ignore file excludes, where that is known.
+    pub fn ignore(&self) -> Option<&IgnoreList> {
+        self.ignore.as_ref()
     }
 
     /// What is known of an image for a platform.

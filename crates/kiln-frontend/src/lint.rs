@@ -16,6 +16,8 @@ mod sarif;
 mod secrets;
 mod stage;
 
+use std::collections::{HashMap, HashSet};
+
 use kiln_dockerfile::ast::Command;
 use kiln_dockerfile::{CheckConfig, Diagnostic, Dockerfile, LintRule, Span, Text, did_you_mean};
 
@@ -74,29 +76,19 @@ pub(crate) enum Reach {
 
 /// Checks a Dockerfile as `kiln lint` and `--check` do: the target and what it needs, or all stages
 /// where the options name no target.
-pub fn lint(
-    dockerfile: &Dockerfile,
-    options: &LowerOptions,
-    facts: &Facts,
-    ignore: Option<&IgnoreList>,
-) -> Lint {
+pub fn lint(dockerfile: &Dockerfile, options: &LowerOptions, facts: &Facts) -> Lint {
     let reach = match options.target {
         Some(_) => Reach::Target,
         None => Reach::Everything,
     };
-    let mut linter = Linter::new(dockerfile, options, facts, ignore);
+    let mut linter = Linter::new(dockerfile, options, facts);
     linter.run(reach);
     linter.finish()
 }
 
 /// Checks a Dockerfile as a build does: only the stages that the build needs.
-pub fn lint_build(
-    dockerfile: &Dockerfile,
-    options: &LowerOptions,
-    facts: &Facts,
-    ignore: Option<&IgnoreList>,
-) -> Lint {
-    let mut linter = Linter::new(dockerfile, options, facts, ignore);
+pub fn lint_build(dockerfile: &Dockerfile, options: &LowerOptions, facts: &Facts) -> Lint {
+    let mut linter = Linter::new(dockerfile, options, facts);
     linter.run(Reach::Target);
     linter.finish()
 }
@@ -127,11 +119,14 @@ pub(crate) struct Linter<'a> {
     pub(crate) dockerfile: &'a Dockerfile,
     pub(crate) options: &'a LowerOptions,
     facts: &'a Facts,
-    ignore: Option<&'a IgnoreList>,
     config: CheckConfig,
     expander: Expander,
     pub(crate) globals: Scope,
     found: Vec<Diagnostic>,
+    /// What is among `found`: no warning is given twice.
+    seen: HashSet<(LintRule, Span, String)>,
+    /// The last stage of each name.
+    names: HashMap<&'a str, usize>,
     missing: Vec<BaseRequest>,
 }
 
@@ -140,18 +135,18 @@ impl<'a> Linter<'a> {
         dockerfile: &'a Dockerfile,
         options: &'a LowerOptions,
         facts: &'a Facts,
-        ignore: Option<&'a IgnoreList>,
     ) -> Self {
         let mut linter = Self {
             dockerfile,
             options,
             facts,
-            ignore,
             config: CheckConfig::default(),
             expander: Expander::new(dockerfile),
             // What is wrong with a global `ARG` lowering says.
             globals: scope::global(dockerfile, options).unwrap_or_default(),
             found: Vec::new(),
+            seen: HashSet::new(),
+            names: from::names(dockerfile),
             missing: Vec::new(),
         };
         linter.configure();
@@ -167,7 +162,7 @@ impl<'a> Linter<'a> {
         self.definitions();
         self.default_bases();
         let bases = self.bases();
-        let target = from::target(self.dockerfile, self.options.target.as_deref());
+        let target = self.target();
         let stages = self.stages(&bases, target, reach);
         Walked {
             bases,
@@ -260,7 +255,7 @@ impl<'a> Linter<'a> {
             Some(hint) => warning.with_hint(hint),
             None => warning,
         };
-        if !self.found.contains(&warning) {
+        if self.seen.insert((rule, span, warning.message.clone())) {
             self.found.push(warning);
         }
     }

@@ -10,10 +10,10 @@ use kiln_graph::{
 use kiln_oci::{History, ImageConfig, Platform, Reference, RuntimeConfig};
 
 use crate::scope::{self, Scope, refuse};
-use crate::stage::{Progress, SetOnce, StageState, is_step};
+use crate::stage::{Progress, StageState, is_step};
 use crate::stages::{Base, SourceName, Stages, parse_trigger};
 use crate::text::{Expander, Result as LowerResult};
-use crate::{BaseRoot, Facts, ImageName, LowerOptions, Needs, NoCache, SourceRequest};
+use crate::{BaseRoot, Facts, ImageName, LowerOptions, Needs, NoCache, SourceRequest, lint_build};
 
 /// The variable that says where programs are, for bases that do not set it.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -103,7 +103,6 @@ fn try_lower(
             sources: Vec::new(),
         }));
     }
-    let warnings = stages.odd_names();
     let mut lowerer = Lowerer {
         options,
         facts,
@@ -114,7 +113,7 @@ fn try_lower(
         done: HashMap::new(),
         wanted: Vec::new(),
         errors: Vec::new(),
-        warnings,
+        warnings: Vec::new(),
     };
     for index in order {
         let state = lowerer.stage(index)?;
@@ -139,6 +138,11 @@ fn try_lower(
     let unused_args = scope::unused(dockerfile, options, &declared.collect());
     state.config.runtime.labels.extend(options.labels.clone());
     state.config.platform = state.config.platform.normalized();
+    let checks = lint_build(dockerfile, options, facts);
+    lowerer.warnings.extend(checks.with_verdict());
+    if lowerer.warnings.iter().any(Diagnostic::is_error) {
+        errors.append(&mut lowerer.warnings);
+    }
     lowerer.warnings.sort_by_key(|warning| warning.span.start);
     Ok(Lowering::Done(Box::new(Lowered {
         steps: lowerer.builder,
@@ -245,7 +249,7 @@ impl<'a> Lowerer<'a> {
                 let state = StageState {
                     ignore_cache,
                     progress,
-                    set_once: SetOnce::default(),
+                    cmd_is_set: false,
                     in_trigger: false,
                     ..base.clone()
                 };
@@ -297,8 +301,7 @@ impl<'a> Lowerer<'a> {
             env,
             build_args: Vec::new(),
             progress,
-            set_once: SetOnce::default(),
-            workdir_is_set: false,
+            cmd_is_set: false,
             in_trigger: false,
         })
     }

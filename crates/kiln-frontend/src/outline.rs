@@ -58,7 +58,7 @@ pub struct OutlineMount {
 
 /// Finds what a build of the options' target can be given.
 pub fn outline(dockerfile: &Dockerfile, options: &LowerOptions, facts: &Facts) -> Outline {
-    let mut linter = Linter::new(dockerfile, options, facts, None);
+    let mut linter = Linter::new(dockerfile, options, facts);
     let walked = linter.run(Reach::Target);
     let Some(stage) = dockerfile.stages.get(walked.target) else {
         return Outline::default();
@@ -89,9 +89,10 @@ pub fn outline(dockerfile: &Dockerfile, options: &LowerOptions, facts: &Facts) -
 /// The target, what it begins with, then what else it needs; the first that has a name has the say.
 fn order(linter: &Linter<'_>, walked: &Walked) -> Vec<usize> {
     let mut order: Vec<usize> = Vec::new();
+    let mut seen = vec![false; walked.bases.len()];
     let mut open = vec![walked.target];
     while let Some(index) = open.pop() {
-        if !order.contains(&index) {
+        if !std::mem::replace(&mut seen[index], true) {
             order.push(index);
             open.extend(linter.needed(index, &walked.bases).into_iter().rev());
         }

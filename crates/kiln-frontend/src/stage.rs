@@ -6,8 +6,7 @@ use std::time::Duration;
 use kiln_dockerfile::ast::{
     ArgDefinition, Command, CommandLine, Healthcheck, Instruction, KeyValue,
 };
-use kiln_dockerfile::expand::Expanded;
-use kiln_dockerfile::{Diagnostic, Span, Text, did_you_mean};
+use kiln_dockerfile::{Diagnostic, Span, Text};
 use kiln_graph::{Op, StepIndex, StepMeta, WorkdirOp};
 use kiln_oci::{History, ImageConfig, Platform};
 
@@ -35,19 +34,10 @@ pub(crate) struct StageState {
     /// The declared arguments with their values, for the history of `RUN`.
     pub(crate) build_args: Vec<(String, String)>,
     pub(crate) progress: Progress,
-    pub(crate) set_once: SetOnce,
-    /// A `WORKDIR` of this file is in force, so that a relative one depends on no base.
-    pub(crate) workdir_is_set: bool,
+    /// A `CMD` of the stage itself is in force.
+    pub(crate) cmd_is_set: bool,
     /// The instruction comes from `ONBUILD`.
     pub(crate) in_trigger: bool,
-}
-
-/// What a stage can set once: a second time is hardly ever meant.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct SetOnce {
-    cmd: bool,
-    entrypoint: bool,
-    healthcheck: bool,
 }
 
 /// How the steps of a stage are named and numbered.
@@ -171,69 +161,26 @@ impl Lowerer<'_> {
             | Instruction::Maintainer(_)
             | Instruction::Onbuild(_)
             | Instruction::Shell(_) => {
-                self.constant(state, command);
+                constant(state, command);
                 Ok(())
             }
         }
     }
 
-    /// Replaces the variables of a text, and warns of those that nothing has set.
-    pub(crate) fn expand(&mut self, text: &str, span: Span, state: &StageState) -> Result<String> {
+    /// Replaces the variables of a text.
+    pub(crate) fn expand(&self, text: &str, span: Span, state: &StageState) -> Result<String> {
         let expanded = self.expander.expand(text, span, &state.env)?;
-        self.warn_of_unset(&expanded, span, state);
         Ok(expanded.text)
     }
 
     /// Like [`Lowerer::expand`], of a text with its place.
-    pub(crate) fn word(&mut self, text: &Text, state: &StageState) -> Result<String> {
+    pub(crate) fn word(&self, text: &Text, state: &StageState) -> Result<String> {
         self.expand(&text.value, text.span, state)
-    }
-
-    /// Warns of variables that are neither set nor declared.
-    pub(crate) fn warn_of_unset(&mut self, expanded: &Expanded, span: Span, state: &StageState) {
-        for name in &expanded.unset {
-            let is_name = name.starts_with(|ch: char| ch.is_alphabetic() || ch == '_');
-            let declared = state
-                .build_args
-                .iter()
-                .any(|(declared, _)| declared == name);
-            if !is_name || declared || NOT_IN_ENVIRONMENT.contains(&name.as_str()) {
-                continue;
-            }
-            let known = state.env.pairs().iter().map(|(known, _)| known.as_str());
-            let hint = did_you_mean(name, known).map(|known| format!("did you mean `${known}`?"));
-            let message = format!("usage of undefined variable `${name}`");
-            self.warn(state, span, message, hint);
-        }
-    }
-
-    /// Adds a warning, unless the instruction is a base's trigger, which this file can't change.
-    fn warn(
-        &mut self,
-        state: &StageState,
-        span: Span,
-        message: impl Into<String>,
-        hint: Option<String>,
-    ) {
-        let warning = Diagnostic::warning(span, message);
-        let warning = match hint {
-            Some(hint) => warning.with_hint(hint),
-            None => warning,
-        };
-        if !state.in_trigger && !self.warnings.contains(&warning) {
-            self.warnings.push(warning);
-        }
     }
 
     /// The directory stands in the configuration as it is written, if it is absolute.
     fn workdir(&mut self, state: &mut StageState, command: &Command, text: &Text) -> Result<()> {
         let path = self.word(text, state)?;
-        if !path.starts_with('/') && !state.workdir_is_set {
-            let hint = "begin it with `/`: it depends on what the base image says".to_owned();
-            let message = format!("relative working directory `{path}`");
-            self.warn(state, text.span, message, Some(hint));
-        }
-        state.workdir_is_set = true;
         let dir = if path.starts_with('/') {
             path
         } else {
@@ -327,8 +274,6 @@ impl Lowerer<'_> {
         let mut specs: Vec<&Text> = specs.iter().collect();
         specs.sort_by_key(|text| &text.value);
         for text in specs {
-            let expanded = self.expander.expand(&text.value, text.span, &state.env)?;
-            self.warn_of_unset(&expanded, text.span, state);
             for spec in self.expander.words(text, &state.env)? {
                 match ports::parse(&spec) {
                     Ok(ports) => exposed.extend(ports),
@@ -375,75 +320,45 @@ impl Lowerer<'_> {
         state.config.runtime.volumes.extend(volumes);
         Ok(())
     }
+}
 
-    /// The instructions that take their text as it is.
-    fn constant(&mut self, state: &mut StageState, command: &Command) {
-        let name = command.instruction.name();
-        match &command.instruction {
-            Instruction::Cmd(line) => {
-                let again = std::mem::replace(&mut state.set_once.cmd, true);
-                self.warn_of_second(state, command, again);
-                self.warn_of_shell_form(state, command, line);
-                let words = state.with_shell(line);
-                state.record(format!("{name} {}", go::quoted(&words)), true);
-                state.config.runtime.cmd = Some(words).filter(|words| !words.is_empty());
-                // Docker's own builder marks every image that has a command so; Windows reads it.
-                state.config.runtime.args_escaped = true;
-            }
-            Instruction::Entrypoint(line) => {
-                let again = std::mem::replace(&mut state.set_once.entrypoint, true);
-                self.warn_of_second(state, command, again);
-                self.warn_of_shell_form(state, command, line);
-                let words = state.with_shell(line);
-                state.record(format!("{name} {}", go::quoted(&words)), true);
-                state.config.runtime.entrypoint = Some(words).filter(|words| !words.is_empty());
-                if !state.set_once.cmd {
-                    state.config.runtime.cmd = None;
-                }
-            }
-            Instruction::Healthcheck(check) => {
-                let again = std::mem::replace(&mut state.set_once.healthcheck, true);
-                self.warn_of_second(state, command, again);
-                let check = healthcheck(check);
-                state.record(format!("{name} {}", shown_healthcheck(&check)), true);
-                state.config.runtime.healthcheck = Some(check);
-            }
-            Instruction::Maintainer(author) => {
-                state.record(format!("{name} {}", author.value), true);
-                state.config.author = Some(author.value.clone());
-            }
-            Instruction::Onbuild(onbuild) => {
-                state.config.runtime.on_build.push(onbuild.trigger.clone());
-            }
-            Instruction::Shell(words) => {
-                state.record(format!("{name} [{}]", words.join(" ")), true);
-                state.config.runtime.shell = Some(words.clone());
-            }
-            _ => {}
+/// The instructions that take their text as it is.
+fn constant(state: &mut StageState, command: &Command) {
+    let name = command.instruction.name();
+    match &command.instruction {
+        Instruction::Cmd(line) => {
+            state.cmd_is_set = true;
+            let words = state.with_shell(line);
+            state.record(format!("{name} {}", go::quoted(&words)), true);
+            state.config.runtime.cmd = Some(words).filter(|words| !words.is_empty());
+            // Docker's own builder marks every image that has a command so; Windows reads it.
+            state.config.runtime.args_escaped = true;
         }
-    }
-
-    fn warn_of_second(&mut self, state: &StageState, command: &Command, again: bool) {
-        if again {
-            let name = command.instruction.name();
-            let message = format!("only the last `{name}` of a stage takes effect");
-            self.warn(state, command.span, message, None);
+        Instruction::Entrypoint(line) => {
+            let words = state.with_shell(line);
+            state.record(format!("{name} {}", go::quoted(&words)), true);
+            state.config.runtime.entrypoint = Some(words).filter(|words| !words.is_empty());
+            if !state.cmd_is_set {
+                state.config.runtime.cmd = None;
+            }
         }
-    }
-
-    fn warn_of_shell_form(&mut self, state: &StageState, command: &Command, line: &CommandLine) {
-        let no_shell_is_set = state
-            .config
-            .runtime
-            .shell
-            .as_ref()
-            .is_none_or(Vec::is_empty);
-        if matches!(line, CommandLine::Shell(_)) && no_shell_is_set {
-            let name = command.instruction.name();
-            let message = format!("the shell form of `{name}` keeps signals from the program");
-            let hint = format!("write `{name} [\"program\", \"argument\"]`");
-            self.warn(state, command.span, message, Some(hint));
+        Instruction::Healthcheck(check) => {
+            let check = healthcheck(check);
+            state.record(format!("{name} {}", shown_healthcheck(&check)), true);
+            state.config.runtime.healthcheck = Some(check);
         }
+        Instruction::Maintainer(author) => {
+            state.record(format!("{name} {}", author.value), true);
+            state.config.author = Some(author.value.clone());
+        }
+        Instruction::Onbuild(onbuild) => {
+            state.config.runtime.on_build.push(onbuild.trigger.clone());
+        }
+        Instruction::Shell(words) => {
+            state.record(format!("{name} [{}]", words.join(" ")), true);
+            state.config.runtime.shell = Some(words.clone());
+        }
+        _ => {}
     }
 }
 

@@ -157,25 +157,6 @@ impl<'a> Stages<'a> {
         wrong
     }
 
-    /// Names that hide something, which is hardly ever meant.
-    pub(crate) fn odd_names(&self) -> Vec<Diagnostic> {
-        let mut odd = Vec::new();
-        for (index, info) in self.all.iter().enumerate() {
-            let Some(name) = &info.stage.from.name else {
-                continue;
-            };
-            if matches!(name.value.as_str(), "scratch" | "context") {
-                let message = format!("the stage name `{}` is reserved", name.value);
-                odd.push(Diagnostic::warning(name.span, message));
-            }
-            if self.names.get(&name.value) != Some(&index) {
-                let message = format!("a later stage is also named `{}`", name.value);
-                odd.push(Diagnostic::warning(name.span, message));
-            }
-        }
-        odd
-    }
-
     /// What `COPY --from` or `RUN --mount=from=` names: a stage by name, for a copy also by number,
     /// a named context or an image.
     pub(crate) fn source(&self, from: &SourceName) -> Result<Base> {

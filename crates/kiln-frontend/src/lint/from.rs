@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use kiln_dockerfile::ast::{Command, From, Instruction, Stage};
+use kiln_dockerfile::ast::{Command, From, Instruction};
 use kiln_dockerfile::expand::Expanded;
 use kiln_dockerfile::{Dockerfile, LintRule, Text};
 use kiln_oci::{Platform, Reference};
@@ -34,31 +34,33 @@ pub(crate) enum Root {
     Other,
 }
 
-/// The number of the stage to build; that of the last one also where there is none of that name,
-/// which lowering refuses.
-pub(super) fn target(dockerfile: &Dockerfile, wanted: Option<&str>) -> usize {
-    let last = dockerfile.stages.len().saturating_sub(1);
-    wanted.map_or(last, |name| find_stage(dockerfile, name).unwrap_or(last))
-}
-
-/// A stage by its name, or else its number.
-fn find_stage(dockerfile: &Dockerfile, name: &str) -> Option<usize> {
-    let name = name.to_lowercase();
-    let is_named = |stage: &Stage| {
-        stage
-            .from
-            .name
-            .as_ref()
-            .is_some_and(|own| own.value == name)
-    };
-    let named = dockerfile.stages.iter().rposition(is_named);
-    let number = || name.parse().ok();
-    named
-        .or_else(number)
-        .filter(|&index| index < dockerfile.stages.len())
+/// The last stage of each name.
+pub(super) fn names(dockerfile: &Dockerfile) -> HashMap<&str, usize> {
+    let stages = dockerfile.stages.iter().enumerate();
+    let names = stages.filter_map(|(index, stage)| {
+        let name = stage.from.name.as_ref()?;
+        Some((name.value.as_str(), index))
+    });
+    names.collect()
 }
 
 impl<'a> Linter<'a> {
+    /// The number of the stage to build; that of the last one also where there is none of that
+    /// name, which lowering refuses.
+    pub(super) fn target(&self) -> usize {
+        let last = self.dockerfile.stages.len().saturating_sub(1);
+        let wanted = self.options.target.as_deref();
+        wanted.map_or(last, |name| self.find_stage(name).unwrap_or(last))
+    }
+
+    /// A stage by its name, or else its number.
+    fn find_stage(&self, name: &str) -> Option<usize> {
+        let named = self.names.get(name.to_lowercase().as_str()).copied();
+        named
+            .or_else(|| name.parse().ok())
+            .filter(|&index| index < self.dockerfile.stages.len())
+    }
+
     /// The bases, all looked at whether they are needed or not.
     pub(super) fn bases(&mut self) -> Vec<StageBase> {
         let dockerfile = self.dockerfile;
@@ -295,9 +297,7 @@ impl<'a> Linter<'a> {
             _ => Vec::new(),
         };
         let names = names.into_iter();
-        names
-            .filter_map(|name| find_stage(self.dockerfile, name))
-            .collect()
+        names.filter_map(|name| self.find_stage(name)).collect()
     }
 
     /// The stages that the target needs, itself among them.

@@ -309,7 +309,11 @@ impl Linter<'_> {
     }
 
     fn ignored(&mut self, keyword: &str, path: &str, (site, span): (Site, Span)) {
-        if self.ignore.is_some_and(|ignore| ignore.excludes(path)) {
+        if self
+            .facts
+            .ignore()
+            .is_some_and(|ignore| ignore.excludes(path))
+        {
             let found = Found::new(format!(
                 "`{keyword}` of `{path}`, which the ignore file excludes"
             ))

@@ -173,8 +173,8 @@ HEALTHCHECK CMD c
             empty CMD ["b"]
             empty HEALTHCHECK {Test:[NONE] Interval:0s Timeout:0s StartPeriod:0s StartInterval:0s Retries:0}
             empty HEALTHCHECK {Test:[CMD-SHELL c] Interval:0s Timeout:0s StartPeriod:0s StartInterval:0s Retries:0}
-            ? 3: only the last `CMD` of a stage takes effect @ "CMD [\"b\"]"
-            ? 5: only the last `HEALTHCHECK` of a stage takes effect @ "HEALTHCHECK CMD c"
+            ? 2: only the last `CMD` of a stage takes effect @ "CMD [\"a\"]" -> remove it
+            ? 4: only the last `HEALTHCHECK` of a stage takes effect @ "HEALTHCHECK NONE" -> remove it
         "#]],
     );
 }
@@ -244,6 +244,7 @@ EXPOSE 80
             base  base
             empty EXPOSE [443/tcp 80/tcp 9000/udp 9001/udp 9002/udp]
             empty EXPOSE [80/tcp]
+            ? 2: the protocol of `443/TCP` is not in lower case @ "443/TCP" -> write `443/tcp`
         "#]],
     );
 }
@@ -345,7 +346,7 @@ RUN y
             layer WORKDIR /a//b/
             layer WORKDIR /a/b/rel
             layer RUN /bin/bash -c y # buildkit
-            ? 2: relative working directory `sub` @ "sub" -> begin it with `/`: it depends on what the base image says
+            ? 2: the working directory `sub` is relative @ "sub" -> begin it with `/`: it depends on what the base image says
         "#]],
     );
 }
@@ -366,7 +367,7 @@ WORKDIR sub
             base  base
             layer WORKDIR /app
             layer WORKDIR /app/sub
-            ? 2: relative working directory `app` @ "app" -> begin it with `/`: it depends on what the base image says
+            ? 2: the working directory `app` is relative @ "app" -> begin it with `/`: it depends on what the base image says
         "#]],
     );
 }
@@ -418,6 +419,7 @@ MAINTAINER Me <me@example.com>
             author Some("Me <me@example.com>")
             base  base
             empty MAINTAINER Me <me@example.com>
+            ? 2: `MAINTAINER` is deprecated @ "MAINTAINER" -> use `LABEL org.opencontainers.image.authors=…`
         "#]],
     );
 }
@@ -499,6 +501,8 @@ workdir /$A
             layer RUN /bin/sh -c echo "$A" $B # buildkit
             layer COPY 1 /x # buildkit
             layer WORKDIR /1
+            ? 1: `FROM` is not in lower case, as most instructions are @ "FROM" -> write `from`
+            ? 2: `ENV` is not in lower case, as most instructions are @ "ENV" -> write `env`
         "#]],
     );
 }

@@ -16,8 +16,9 @@ const TABLE: &str = include_str!("lint.txt");
 /// Line and check of each warning, by the report's JSON.
 fn findings(text: &str, options: &LowerOptions, ignore: &str) -> BTreeSet<(u64, String)> {
     let (dockerfile, diagnostics) = kiln_dockerfile::parse(text);
-    let ignore = IgnoreList::parse(ignore).unwrap();
-    let found = lint(&dockerfile, options, &Facts::default(), Some(&ignore));
+    let mut facts = Facts::default();
+    facts.set_ignore(IgnoreList::parse(ignore).unwrap());
+    let found = lint(&dockerfile, options, &facts);
     let source = ReportSource {
         file: "Dockerfile",
         text,
@@ -70,7 +71,7 @@ fn check(case: &str) -> String {
 /// All that is said of a file, as text.
 fn said(text: &str, options: &LowerOptions, facts: &Facts) -> String {
     let (dockerfile, diagnostics) = kiln_dockerfile::parse(text);
-    let found = lint(&dockerfile, options, facts, None);
+    let found = lint(&dockerfile, options, facts);
     let mut out = String::new();
     for base in &found.missing {
         let _ = writeln!(out, "needs {} for {}", base.image, base.platform);
@@ -157,7 +158,7 @@ fn known_bases_tell_more() {
     let mut facts = Facts::default();
     let mut options = options();
     options.target_platform = Platform::new("linux", "arm64");
-    for base in lint(&dockerfile, &options, &facts, None).missing {
+    for base in lint(&dockerfile, &options, &facts).missing {
         let known = image(&base.image);
         facts.insert(&base, known);
     }
@@ -172,9 +173,9 @@ fn known_bases_tell_more() {
 fn a_build_looks_only_at_what_it_needs() {
     let text = "FROM scratch AS a\nENV a b\nFROM scratch AS b\nENV c d\n";
     let (dockerfile, _) = kiln_dockerfile::parse(text);
-    let found = lint_build(&dockerfile, &options(), &Facts::default(), None);
+    let found = lint_build(&dockerfile, &options(), &Facts::default());
     assert_eq!(found.diagnostics.len(), 1);
-    let found = lint(&dockerfile, &options(), &Facts::default(), None);
+    let found = lint(&dockerfile, &options(), &Facts::default());
     assert_eq!(found.diagnostics.len(), 2);
 }
 
@@ -184,7 +185,7 @@ const REPORTED: &str = "FROM scratch AS Unter\nMAINTAINER x\nFROM\n";
 /// The file's report as text, JSON and SARIF.
 fn reported() -> [String; 3] {
     let (dockerfile, diagnostics) = kiln_dockerfile::parse(REPORTED);
-    let found = lint(&dockerfile, &options(), &Facts::default(), None);
+    let found = lint(&dockerfile, &options(), &Facts::default());
     let source = ReportSource {
         file: "my dir/Dockerfile",
         text: REPORTED,
@@ -391,13 +392,13 @@ fn found_in(example: &str, rule: LintRule, ignore: &str) -> BTreeSet<&'static st
     if rule == LintRule::InvalidBaseImagePlatform {
         options.target_platform = Platform::new("linux", "arm64");
     }
-    let ignore = IgnoreList::parse(ignore).unwrap();
     let mut facts = Facts::default();
-    for base in lint(&dockerfile, &options, &facts, None).missing {
+    for base in lint(&dockerfile, &options, &facts).missing {
         let known = image(&base.image);
         facts.insert(&base, known);
     }
-    let found = lint(&dockerfile, &options, &facts, Some(&ignore));
+    facts.set_ignore(IgnoreList::parse(ignore).unwrap());
+    let found = lint(&dockerfile, &options, &facts);
     let rules = found.diagnostics.iter().map(|found| found.rule);
     rules.map(|rule| rule.map_or("?", LintRule::name)).collect()
 }

@@ -122,6 +122,8 @@ RUN x
             1(0) run ["/bin/sh", "-c", "x"] *    -- [2/2] RUN x
             base  base
             layer RUN /bin/sh -c x # buildkit
+            ? 1: `--platform` has the constant value `linux/arm64` @ "--platform=linux/arm64" -> leave it out and give the build `--platform`, or use a variable
+            ? 1: the base `debian` is for `linux/amd64`, not for `linux/arm64` @ "debian" -> its programs may not run
         "#]],
     );
 }
@@ -136,6 +138,7 @@ FROM debian
             needs docker.io/library/debian:latest for linux/amd64
             0() image docker.io/library/debian:latest linux/amd64 *    -- [stage-1 1/1] FROM docker.io/library/debian:latest
             base  base
+            ? 1: `--platform` has the constant value `linux/arm64` @ "--platform=linux/arm64" -> leave it out and give the build `--platform`, or use a variable
         "#]],
     );
 }
@@ -149,6 +152,7 @@ fn the_same_platform_in_other_words() {
             needs docker.io/library/debian:latest for linux/amd64
             0() image docker.io/library/debian:latest linux/amd64 *    -- [1/1] FROM docker.io/library/debian:latest
             base  base
+            ? 1: `--platform` has the constant value `linux/x86_64` @ "--platform=linux/x86_64" -> leave it out and give the build `--platform`, or use a variable
         "#]],
     );
 }
@@ -177,6 +181,7 @@ fn a_foreign_target() {
             needs docker.io/library/debian:latest for linux/arm64
             0() image docker.io/library/debian:latest linux/arm64 *    -- [1/1] FROM docker.io/library/debian:latest
             base  base
+            ? 1: the base `debian` is for `linux/amd64`, not for `linux/arm64` @ "debian" -> its programs may not run
         "#]],
     );
 }

@@ -99,6 +99,7 @@ RUN b
             1(0) run ["/bin/sh", "-c", "a"] *    -- [one 2/2] RUN a
             base  base
             layer RUN /bin/sh -c a # buildkit
+            ? 1: the stage name `One` should be in lower case @ "One" -> write `one`
         "#]],
     );
 }
@@ -184,7 +185,7 @@ COPY --from=x /a /
             2() scratch    -- FROM scratch
             3(2,1) copy "/a" from root to "/" *    -- [stage-2 1/1] COPY --from=x /a /
             layer COPY /a / # buildkit
-            ? 1: a later stage is also named `x` @ "x"
+            ? 3: another stage is also named `x` @ "x" -> the name stands for the last one only
         "#]],
     );
 }
@@ -428,8 +429,8 @@ FROM c AS x
             needs docker.io/library/c:latest for linux/amd64
             0() image docker.io/library/c:latest linux/amd64 *    -- [x 1/1] FROM docker.io/library/c:latest
             base  base
-            ? 1: the stage name `scratch` is reserved @ "scratch"
-            ? 2: a later stage is also named `x` @ "x"
+            ? 1: the stage name `scratch` is reserved @ "scratch" -> it means something else after `FROM` and in `--from`
+            ? 3: another stage is also named `x` @ "x" -> the name stands for the last one only
         "#]],
     );
 }

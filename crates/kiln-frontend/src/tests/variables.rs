@@ -304,6 +304,7 @@ COPY $X /$1
             ? 5: usage of undefined variable `$NOPE` @ "b=$NOPE"
             ? 5: usage of undefined variable `$NOPE` @ "c=$NOPE"
             ? 6: usage of undefined variable `$X` @ "$X"
+            ? 6: usage of undefined variable `$1` @ "/$1"
         "#]],
     );
 }
