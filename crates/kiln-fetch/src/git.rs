@@ -45,7 +45,7 @@ pub struct GitRequest<'a> {
     pub auth: &'a GitAuth,
     /// Proxies and authorities.
     pub network: &'a Network,
-    /// The folder of bare repositories. It is made where it is missing.
+    /// The folder of bare repositories, an absolute path. It is made where it is missing.
     pub cache_dir: &'a Path,
     /// How long one run of git may take.
     pub timeout: Duration,

@@ -22,6 +22,7 @@ use kiln_oci::Digest;
 
 pub use auth::{HttpCredential, SecretError, find_credential};
 pub use client::Client;
+pub use date::parse as parse_date;
 pub use error::HttpError;
 pub use name::url_file_name;
 
@@ -71,6 +72,14 @@ impl Retry {
         attempts: 4,
         first_wait: Duration::from_millis(500),
     };
+}
+
+/// An address for messages: without user, password and query, which may be secret.
+pub fn shown(url: &str) -> String {
+    match reqwest::Url::parse(url) {
+        Ok(url) => address::shown(&url),
+        Err(_) => address::shown_text(url),
+    }
 }
 
 /// How a download ended well.

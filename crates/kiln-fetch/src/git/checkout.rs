@@ -20,7 +20,7 @@ const MAX_DEPTH: usize = 32;
 /// The folder that a whole repository is checked out to when only a part of it is wanted.
 const STAGE: &str = ".kiln-checkout";
 
-/// Checks the commit out into the folder `into`, which is made where it is missing and has to be
+/// Checks the commit out into the folder `into`, an absolute path, which is made where it is missing and has to be
 /// empty: files have mode 0644 or 0755, folders 0755.
 ///
 /// A `.git` folder is kept where the reference says so and does not name a folder of the repository,
@@ -31,6 +31,9 @@ pub fn checkout(
     into: &Path,
     cancel: &CancelToken,
 ) -> Result<Checkout, GitError> {
+    if !into.is_absolute() {
+        return Err(GitError::Path(into.to_owned()));
+    }
     files::create_dir_all(into, 0o755)?;
     let target = Dir::open(into)?;
     if !target.entries()?.is_empty() {

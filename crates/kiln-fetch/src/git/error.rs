@@ -22,6 +22,14 @@ pub enum GitError {
         /// Where it was looked for.
         folders: String,
     },
+    /// git is too old to be told what it must not do.
+    #[error("git {version} is too old: kiln needs {oldest} or later")]
+    TooOld {
+        /// What is installed.
+        version: String,
+        /// What is needed.
+        oldest: String,
+    },
     /// git could not be started, or its output could not be read.
     #[error("could not run `git {command}`")]
     Run {
@@ -129,7 +137,7 @@ pub enum GitError {
     #[error("can't check out into `{0}`: it is not empty")]
     NotEmpty(PathBuf),
     /// A path that can't be handed to git.
-    #[error("path `{0}` can't be handed to git: it is not plain text")]
+    #[error("path `{0}` can't be handed to git: it has to be absolute and plain text")]
     Path(PathBuf),
     /// The certificate authorities can't be read.
     #[error("could not read the certificate authorities")]

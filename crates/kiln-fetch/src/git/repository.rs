@@ -54,7 +54,7 @@ impl<'a> Repository<'a> {
         object: &str,
         cancel: &CancelToken,
     ) -> Result<Self, GitError> {
-        let git = Git::new(request, remote)?;
+        let git = Git::new(request, remote, cancel)?;
         let key = Digest::sha256(remote.without_credentials().as_bytes());
         // The two formats of hashes don't mix in one repository.
         let format = if object.len() == 64 { "sha256" } else { "sha1" };

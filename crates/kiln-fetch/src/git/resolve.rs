@@ -1,7 +1,5 @@
 //! What a reference means: branch, tag or commit to a commit.
 
-use std::path::Path;
-
 use kiln_base::CancelToken;
 use kiln_dockerfile::gitref::{GitRef, check_reference, is_commit};
 
@@ -75,10 +73,10 @@ fn check(git: &GitRef, found: &GitCommit) -> Result<(), GitError> {
 }
 
 fn ask(request: &GitRequest<'_>, cancel: &CancelToken) -> Result<GitCommit, GitError> {
-    let git = Git::new(request, &request.git.remote)?;
+    let git = Git::new(request, &request.git.remote, cancel)?;
     let invocation = Invocation {
         action: "look up the reference in",
-        cwd: Path::new("/"),
+        cwd: request.cache_dir,
         variables: &[],
         source: Source::Remote,
     };
@@ -172,6 +170,7 @@ fn named(listing: &str, name: &str, request: &GitRequest<'_>) -> Result<GitCommi
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::time::Duration;
 
     use expect_test::{Expect, expect};

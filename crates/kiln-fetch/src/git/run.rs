@@ -20,14 +20,15 @@ const FOLDERS: [&str; 4] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sb
 /// How many lines of a failed git's messages an error repeats.
 const LAST_LINES: usize = 20;
 
+/// The oldest git that takes its configuration from variables.
+const OLDEST: (u32, u32) = (2, 31);
+
+/// The transports that git may use, whatever a repository asks for.
+const TRANSPORTS: &str = "http:https:ssh:git";
+
 /// What git is told, whatever its own defaults are. The last of them: packs stay packs, so that a
 /// fetch that is killed leaves nothing that looks whole.
-const SETTINGS: [(&str, &str); 19] = [
-    ("protocol.allow", "never"),
-    ("protocol.http.allow", "always"),
-    ("protocol.https.allow", "always"),
-    ("protocol.ssh.allow", "always"),
-    ("protocol.git.allow", "always"),
+const SETTINGS: [(&str, &str); 14] = [
     ("core.hooksPath", "/dev/null"),
     ("core.fsmonitor", "false"),
     ("core.askPass", ""),
@@ -87,7 +88,11 @@ impl<'a> Git<'a> {
     pub(super) fn new(
         request: &'a GitRequest<'a>,
         remote: &'a GitRemote,
+        cancel: &CancelToken,
     ) -> Result<Self, GitError> {
+        if !request.cache_dir.is_absolute() {
+            return Err(GitError::Path(request.cache_dir.to_owned()));
+        }
         let program = FOLDERS
             .iter()
             .map(|folder| Path::new(folder).join("git"))
@@ -104,13 +109,35 @@ impl<'a> Git<'a> {
                 auth::KnownHosts::AcceptAny => PathBuf::new(),
             })
         })?;
-        Ok(Self {
+        let git = Self {
             request,
             remote,
             program,
             headers: auth::headers(request.auth, &request.git.remote, remote),
             bundle: bundle.map_err(GitError::Authorities)?,
             ssh_command,
+        };
+        git.check_version(cancel)?;
+        Ok(git)
+    }
+
+    /// An older git would run, and not hear the half of what it is told.
+    fn check_version(&self, cancel: &CancelToken) -> Result<(), GitError> {
+        let invocation = Invocation {
+            action: "ask git for its version for",
+            cwd: self.request.cache_dir,
+            variables: &[],
+            source: Source::Remote,
+        };
+        let output = self.run(invocation, &["version"], cancel)?;
+        let output = String::from_utf8_lossy(&output);
+        let version = output.trim_end().trim_start_matches("git version ");
+        if parse_version(version).is_some_and(|version| version >= OLDEST) {
+            return Ok(());
+        }
+        Err(GitError::TooOld {
+            version: version.to_owned(),
+            oldest: format!("{}.{}", OLDEST.0, OLDEST.1),
         })
     }
 
@@ -197,6 +224,17 @@ impl<'a> Git<'a> {
         for (name, value) in self.request.network.proxy_variables() {
             command.env(name, value);
         }
+        command.env(
+            "GIT_ALLOW_PROTOCOL",
+            match invocation.source {
+                Source::Remote => TRANSPORTS,
+                Source::Cache => "file",
+            },
+        );
+        // A repository around the folder that git starts in is none of its business.
+        if let Some(parent) = invocation.cwd.parent() {
+            command.env("GIT_CEILING_DIRECTORIES", parent);
+        }
         self.set_configuration(&mut command, invocation.source);
         for (name, value) in invocation.variables {
             command.env(name, value);
@@ -211,17 +249,14 @@ impl<'a> Git<'a> {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), *value))
             .collect();
-        match source {
-            Source::Cache => settings.push(("protocol.file.allow".to_owned(), "always")),
-            Source::Remote => {
-                for header in &self.headers {
-                    let name = format!("http.{}.extraheader", header.scope);
-                    settings.push((name, header.line.expose()));
-                }
-                if !self.headers.is_empty() {
-                    // git keeps sending the header wherever a server redirects to.
-                    settings.push(("http.followRedirects".to_owned(), "false"));
-                }
+        if source == Source::Remote {
+            for header in &self.headers {
+                let name = format!("http.{}.extraheader", header.scope);
+                settings.push((name, header.line.expose()));
+            }
+            if !self.headers.is_empty() {
+                // git keeps sending the header wherever a server redirects to.
+                settings.push(("http.followRedirects".to_owned(), "false"));
             }
         }
         command.env("GIT_CONFIG_COUNT", settings.len().to_string());
@@ -273,5 +308,27 @@ impl<'a> Git<'a> {
         }
         secrets.retain(|secret| !secret.is_empty());
         secrets
+    }
+}
+
+/// The first two numbers of a version.
+fn parse_version(text: &str) -> Option<(u32, u32)> {
+    let (major, rest) = text.split_once('.')?;
+    let end = rest.find(|c: char| !c.is_ascii_digit());
+    let minor = &rest[..end.unwrap_or(rest.len())];
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert_eq!(parse_version("2.47.3"), Some((2, 47)));
+        assert_eq!(parse_version("2.9.0.windows.1"), Some((2, 9)));
+        assert_eq!(parse_version("2.31-rc1"), Some((2, 31)));
+        assert_eq!(parse_version("two"), None);
+        assert!(parse_version("2.9.5") < Some(OLDEST));
     }
 }

@@ -8,8 +8,8 @@ use kiln_base::Timestamp;
 /// The obsolete formats of RFC 850 and of C's `asctime`.
 const OBSOLETE: [&str; 2] = ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
 
-/// A time, in any of the three formats.
-pub(super) fn parse(text: &str) -> Option<Timestamp> {
+/// A time as headers have it (`Last-Modified`), in any of the three formats of RFC 9110.
+pub fn parse(text: &str) -> Option<Timestamp> {
     let time = match rfc2822::DateTimeParser::new().parse_timestamp(text) {
         Ok(time) => time,
         Err(_) => OBSOLETE.into_iter().find_map(|format| {

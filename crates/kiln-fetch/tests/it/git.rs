@@ -534,7 +534,7 @@ fn a_server_that_says_nothing_is_left_when_cancelled() {
         git: &git,
         auth: &GitAuth::default(),
         network: &Network::default(),
-        cache_dir: world.folder.path(),
+        cache_dir: &world.cache,
         timeout: Duration::from_hours(1),
     };
     let result = git::resolve(&request, &cancel);
@@ -597,7 +597,7 @@ fn what_a_killed_git_left_does_no_harm() {
     world.checkout(&address, "first").unwrap();
     commit(&path, &[("a", "2")]);
     let commit = run_git(&path, &["rev-parse", "HEAD"]);
-    let cached = std::fs::read_dir(world.folder.path()).unwrap().flatten();
+    let cached = std::fs::read_dir(&world.cache).unwrap().flatten();
     let is_cached = |path: &Path| path.extension().is_some_and(|end| end == "git");
     let cached = cached
         .map(|entry| entry.path())
@@ -654,4 +654,18 @@ fn an_empty_commit_has_no_files() {
     let address = format!("{}/tool.git", world.daemon());
     world.checkout(&address, "files").unwrap();
     assert_eq!(world.tree("files"), "");
+}
+
+#[test]
+fn a_repository_around_the_cache_is_not_asked() {
+    let Some(world) = World::new() else { return };
+    world.repository("tool.git", &[("a", "1")]);
+    let daemon = world.daemon();
+    run_git(world.folder.path(), &["init", "-q"]);
+    let rewrite = "url.http://127.0.0.1:1/.insteadOf";
+    run_git(world.folder.path(), &["config", rewrite, &daemon]);
+    world
+        .checkout(&format!("{daemon}/tool.git"), "files")
+        .unwrap();
+    assert_eq!(world.tree("files"), "a 0644 \"1\"\n");
 }

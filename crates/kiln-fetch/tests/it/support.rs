@@ -54,6 +54,7 @@ pub(crate) fn run_git(directory: &Path, arguments: &[&str]) -> String {
 /// A folder with repositories to serve, a cache, and places to check out to.
 pub(crate) struct World {
     pub(crate) folder: tempfile::TempDir,
+    pub(crate) cache: PathBuf,
     pub(crate) auth: GitAuth,
 }
 
@@ -71,6 +72,7 @@ impl World {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(folder.path().join("served")).expect("a folder");
         Some(Self {
+            cache: folder.path().join("cache"),
             folder,
             auth: GitAuth::default(),
         })
@@ -116,7 +118,7 @@ impl World {
             git,
             auth: &self.auth,
             network,
-            cache_dir: self.folder.path(),
+            cache_dir: &self.cache,
             timeout: Duration::from_mins(5),
         }
     }

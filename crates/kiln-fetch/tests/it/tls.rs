@@ -131,7 +131,7 @@ fn a_repository_needs_an_authority_that_is_trusted() {
             git: &git,
             auth: &GitAuth::default(),
             network,
-            cache_dir: world.folder.path(),
+            cache_dir: &world.cache,
             timeout: Duration::from_mins(5),
         };
         git::resolve(&request, &CancelToken::new())
