@@ -90,7 +90,8 @@ pub enum MountKind<'a> {
     /// A file or directory of the host, or of another root, with what is mounted below it.
     Bind {
         /// A descriptor of it that was opened in this process's mount namespace, or a detached
-        /// mount, which serves one run.
+        /// mount, which serves one run. A part of a detached mount does from Linux 6.15 on; for
+        /// older kernels attach the mount first ([`kiln_sys::mount::attach_at`]).
         source: BorrowedFd<'a>,
         /// Whether the step may write to it.
         access: Access,

@@ -190,6 +190,44 @@ impl StoreError {
             Self::Damaged { .. } | Self::Cancelled(_) => false,
         }
     }
+
+    /// What the user can do, where something is known to help.
+    pub fn hint(&self) -> Option<&'static str> {
+        if self.is_disk_full() {
+            return Some("make room: `kiln prune`");
+        }
+        let kind = match self {
+            Self::Io { cause, .. } => cause.kind(),
+            Self::Tree { cause, .. } => cause.kind(),
+            Self::Database(_) | Self::Damaged { .. } | Self::Cancelled(_) => return None,
+        };
+        match kind {
+            io::ErrorKind::ReadOnlyFilesystem => {
+                Some("the store is on a read-only file system; name another one: `--root DIR`")
+            }
+            io::ErrorKind::PermissionDenied => Some(
+                "files there belong to ids that this process does not have: do it as the user, and with \
+                 the subordinate ids or as the root, that made them",
+            ),
+            _ => None,
+        }
+    }
+}
+
+impl OpenError {
+    /// What the user can do, where something is known to help.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NetworkFilesystem { .. } | Self::NotAStore { .. } => {
+                Some("name another directory: `--root DIR`")
+            }
+            Self::OtherOwner { .. } => {
+                Some("run kiln as that user, or name a store of your own: `--root DIR`")
+            }
+            Self::TooNew { .. } => Some("use a newer kiln, or another `--root DIR`"),
+            Self::Store(error) => error.hint(),
+        }
+    }
 }
 
 fn is_full(kind: io::ErrorKind) -> bool {

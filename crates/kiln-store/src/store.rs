@@ -404,8 +404,34 @@ fn explain(layout: &Layout, error: StoreError) -> OpenError {
                 path: layout.root.clone(),
             }
         }
+        // SQLite does not say why it can't write; the system does.
+        StoreError::Database(cause)
+            if matches!(
+                cause.sqlite_error_code(),
+                Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::CannotOpen)
+            ) =>
+        {
+            match why_not_writable(layout) {
+                Some(reason) => reason.into(),
+                None => error.into(),
+            }
+        }
         _ => error.into(),
     }
+}
+
+/// The first thing that keeps the index from being written; `None` if all may be.
+fn why_not_writable(layout: &Layout) -> Option<StoreError> {
+    let index = layout.index();
+    [layout.root.as_path(), &index]
+        .into_iter()
+        .find_map(|path| {
+            let access = rustix::fs::access(path, rustix::fs::Access::WRITE_OK);
+            match access {
+                Ok(()) | Err(rustix::io::Errno::NOENT) => None,
+                Err(errno) => Some(StoreError::os("write to the store", path)(errno)),
+            }
+        })
 }
 
 fn create_reserve(layout: &Layout) -> Result<(), StoreError> {

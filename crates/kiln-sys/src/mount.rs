@@ -13,8 +13,8 @@ mod filesystem;
 mod overlay;
 
 pub use bind::{
-    Recursion, attach, attach_on_root, bind, bind_fd, create_in_root, make_private, open_in_root,
-    pivot_into, set_attributes,
+    Attached, Recursion, attach, attach_at, attach_on_root, bind, bind_fd, create_in_root,
+    make_private, open_in_root, pivot_into, set_attributes,
 };
 pub use filesystem::{Filesystem, mount_filesystem};
 pub use overlay::{Durability, MAX_LOWERS, Overlay, OverlayError, OverlayMethod, Upper};

@@ -159,7 +159,10 @@ pub(crate) fn parts_of_another_root_are_bound() {
         upper: None,
         userxattr: world.grade.uses_user_xattrs(),
     };
-    let mount = overlay.mount_detached().unwrap();
+    let place = other.join("place");
+    fs::create_dir(&place).unwrap();
+    let mount = kiln_sys::mount::attach_at(overlay.mount_detached().unwrap(), &place).unwrap();
+    assert!(place.join("dir/file").exists());
     let open = |path: &str, flags| {
         rustix::fs::openat(&mount, path, flags, rustix::fs::Mode::empty()).unwrap()
     };
@@ -195,4 +198,7 @@ pub(crate) fn parts_of_another_root_are_bound() {
     );
     assert!(outcome.stderr.contains("Read-only"), "{}", outcome.stderr);
     assert_eq!(changes(&world), ["tmp"]);
+    drop(spec);
+    drop((dir, file, mount));
+    assert!(!place.join("dir").exists());
 }

@@ -101,6 +101,32 @@ fn another_users_store_is_refused() {
 }
 
 #[test]
+fn a_store_that_cannot_be_written_says_why() {
+    if rustix::process::geteuid().is_root() {
+        eprintln!("skipped: a_store_that_cannot_be_written_says_why: root may write everywhere");
+        return;
+    }
+    let mut test = TestStore::new();
+    test.reopen();
+    for name in ["kiln.db-wal", "kiln.db-shm"] {
+        std::fs::remove_file(test.path(name)).unwrap();
+    }
+    let mode = |mode| {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(test.dir.path(), permissions).unwrap();
+    };
+    mode(0o500);
+    let error = Store::open(test.dir.path(), Clock::new(|| Timestamp::EPOCH)).unwrap_err();
+    mode(0o700);
+    let message = error.to_string();
+    assert!(
+        message.starts_with("could not write to the store `"),
+        "{message}"
+    );
+    assert!(error.hint().is_some());
+}
+
+#[test]
 fn many_may_open_a_new_store_at_once() {
     let dir = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {

@@ -1,7 +1,7 @@
 //! Copies of parts of the file tree as mounts, and putting mounts in place.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
@@ -71,6 +71,36 @@ pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
 pub fn attach_on_root(mount: BorrowedFd<'_>) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     Ok(move_mount(mount, "", CWD, "/", flags)?)
+}
+
+/// A mount that was attached at a path of this mount namespace. Dropping it takes it off again.
+///
+/// Kernels before Linux 6.15 can't bind a part of a detached mount ([`bind_fd`]), and this is the way
+/// around it: what is opened below [`Attached::as_fd`] can be bound on every kernel.
+#[derive(Debug)]
+#[must_use = "the mount is taken off when this is dropped"]
+pub struct Attached(OwnedFd);
+
+/// Attaches a detached mount to an empty directory, which is the caller's own.
+pub fn attach_at(mount: OwnedFd, directory: &Path) -> io::Result<Attached> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(&mount, "", CWD, directory, flags)?;
+    Ok(Attached(mount))
+}
+
+impl AsFd for Attached {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        // By descriptor, since the directory may have another name by now. What can't be taken off goes
+        // with the mount namespace.
+        let path = format!("/proc/self/fd/{}", self.0.as_raw_fd());
+        let _ = unmount(path, UnmountFlags::DETACH);
+    }
 }
 
 /// Stops mount events from travelling into or out of this mount namespace.
