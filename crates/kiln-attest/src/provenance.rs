@@ -7,6 +7,7 @@
 //!
 //! Deliberately absent: the values of secrets. [`SecretUse`] has no place for them.
 
+mod json;
 mod predicate;
 mod steps;
 #[cfg(test)]

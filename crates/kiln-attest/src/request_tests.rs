@@ -1,3 +1,5 @@
+//! Flags in, a request or an error out.
+
 use expect_test::{Expect, expect};
 
 use super::*;

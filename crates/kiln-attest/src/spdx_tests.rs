@@ -1,3 +1,5 @@
+//! A document, whole.
+
 use std::collections::BTreeSet;
 
 use expect_test::expect_file;

@@ -1,3 +1,5 @@
+//! What provenance says, and what it must not say.
+
 use expect_test::{ExpectFile, expect_file};
 use kiln_oci::MediaType;
 use serde_json::Value;

@@ -1,3 +1,5 @@
+//! Graphs as lines of text in, drawings out.
+
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! A record in, a page and a table out.
+
 use std::time::Duration;
 
 use expect_test::{Expect, expect};
