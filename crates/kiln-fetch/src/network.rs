@@ -16,8 +16,11 @@ const SYSTEM_AUTHORITIES: [&str; 3] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// The proxy variables that mean something.
-const PROXY_VARIABLES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
+/// The variables that name a proxy.
+const PROXIES: [&str; 3] = ["http_proxy", "https_proxy", "all_proxy"];
+
+/// What is never asked through a proxy. Not every program reads a range.
+const LOOPBACK: &str = "localhost,127.0.0.1,127.0.0.0/8,::1";
 
 /// How the outside is reached. `Debug` shows only the names of the proxy variables, since a proxy's
 /// address may hold a password.
@@ -42,12 +45,24 @@ impl Network {
             .filter(|value| !value.is_empty())
     }
 
+    /// Hosts that are reached directly, separated by commas.
+    pub(crate) fn excluded(&self) -> String {
+        match self.proxy("no_proxy") {
+            Some(excluded) => format!("{excluded},{LOOPBACK}"),
+            None => LOOPBACK.to_owned(),
+        }
+    }
+
     /// The proxy variables for a program, in lower case, which every program reads.
-    pub(crate) fn proxy_variables(&self) -> Vec<(&'static str, &str)> {
-        PROXY_VARIABLES
+    pub(crate) fn proxy_variables(&self) -> Vec<(&'static str, String)> {
+        let mut variables: Vec<_> = PROXIES
             .into_iter()
-            .filter_map(|name| Some((name, self.proxy(name)?)))
-            .collect()
+            .filter_map(|name| Some((name, self.proxy(name)?.to_owned())))
+            .collect();
+        if !variables.is_empty() {
+            variables.push(("no_proxy", self.excluded()));
+        }
+        variables
     }
 
     /// The additional authorities, as PEM.
@@ -114,8 +129,12 @@ mod tests {
             ],
             ca_files: Vec::new(),
         };
-        let expected = [("https_proxy", "http://lower"), ("no_proxy", "a,b")];
+        let expected = [
+            ("https_proxy", "http://lower".to_owned()),
+            ("no_proxy", format!("a,b,{LOOPBACK}")),
+        ];
         assert_eq!(network.proxy_variables(), expected);
+        assert_eq!(Network::default().proxy_variables(), []);
         assert!(!format!("{network:?}").contains("s3cret"));
     }
 

@@ -123,10 +123,8 @@ impl Client {
             } else {
                 format!("http://{proxy}")
             };
-            let excluded = network.proxy("no_proxy").unwrap_or_default();
-            let excluded = format!("{excluded},localhost,127.0.0.0/8,::1");
             let proxy = Proxy::all(address).map_err(settings)?;
-            builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(&excluded)));
+            builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(&network.excluded())));
         }
         if !is_encrypted {
             // Does not load the machine's authorities, which it need not have.

@@ -669,3 +669,42 @@ fn a_repository_around_the_cache_is_not_asked() {
         .unwrap();
     assert_eq!(world.tree("files"), "a 0644 \"1\"\n");
 }
+
+#[test]
+fn a_proxy_is_asked_but_not_for_this_machine() {
+    let Some(world) = World::new() else { return };
+    world.repository("tool.git", &[("a", "1")]);
+    let folder = world.served();
+    // As a proxy it is asked for whole addresses.
+    let server = Server::start(move |request| {
+        let target = request.target.trim_start_matches("http://inner.example");
+        let request = Request {
+            method: request.method.clone(),
+            target: target.to_owned(),
+            headers: request.headers.clone(),
+            body: request.body.clone(),
+        };
+        smart(&folder, &request)
+    });
+    let resolve = |address: &str, proxy: &str| {
+        let git = GitRef::parse(address).unwrap().unwrap();
+        let request = GitRequest {
+            git: &git,
+            auth: &GitAuth::default(),
+            network: &Network {
+                proxies: vec![("HTTP_PROXY".to_owned(), proxy.to_owned())],
+                ca_files: Vec::new(),
+            },
+            cache_dir: &world.cache,
+            timeout: Duration::from_mins(5),
+        };
+        git::resolve(&request, &CancelToken::new())
+    };
+    resolve("http://inner.example/tool.git", &server.host).unwrap();
+    let log = server.log();
+    assert!(
+        log[0].starts_with("GET http://inner.example/tool.git/"),
+        "{log:?}"
+    );
+    resolve(&server.url("/tool.git"), "http://127.0.0.1:1").unwrap();
+}
