@@ -21,6 +21,7 @@ use std::collections::{HashMap, HashSet};
 use kiln_dockerfile::ast::Command;
 use kiln_dockerfile::{CheckConfig, Diagnostic, Dockerfile, LintRule, Span, Text, did_you_mean};
 
+use crate::lower;
 use crate::scope::{self, Scope};
 use crate::text::Expander;
 use crate::{BaseRequest, Facts, LowerOptions};
@@ -37,8 +38,9 @@ const CHECK_ARGUMENT: &str = "BUILDKIT_DOCKERFILE_CHECK";
 /// What the checks found.
 #[derive(Debug, Clone, Default)]
 pub struct Lint {
-    /// What was found, in the order of the file. Nearly all are warnings with a rule. A wrong
-    /// `# check=` is an error without one; a name in it that is no check's is a warning without.
+    /// What was found, in the order of the file. Most are warnings with a rule. What keeps the file
+    /// from being built, a wrong `# check=` among it, is an error without one; a name in `# check=`
+    /// that is no check's is a warning without.
     pub diagnostics: Vec<Diagnostic>,
     /// Images whose configuration would let more be checked.
     pub missing: Vec<BaseRequest>,
@@ -48,7 +50,7 @@ pub struct Lint {
 
 impl Lint {
     /// The diagnostics, with one more at the end that says that the build fails, where it does.
-    pub fn with_verdict(self) -> Vec<Diagnostic> {
+    pub fn diagnostics_with_verdict(self) -> Vec<Diagnostic> {
         let mut diagnostics = self.diagnostics;
         if self.fails {
             let mut names: Vec<&str> = Vec::new();
@@ -75,7 +77,8 @@ pub(crate) enum Reach {
 }
 
 /// Checks a Dockerfile as `kiln lint` and `--check` do: the target and what it needs, or all stages
-/// where the options name no target.
+/// where the options name no target. What keeps the target from being built is told, too, as far as
+/// it is known without more facts.
 pub fn lint(dockerfile: &Dockerfile, options: &LowerOptions, facts: &Facts) -> Lint {
     let reach = match options.target {
         Some(_) => Reach::Target,
@@ -83,6 +86,12 @@ pub fn lint(dockerfile: &Dockerfile, options: &LowerOptions, facts: &Facts) -> L
     };
     let mut linter = Linter::new(dockerfile, options, facts);
     linter.run(reach);
+    // A `FROM` that the parser could not read has no base, and lowering would tell that again.
+    let mut stages = dockerfile.stages.iter();
+    if stages.all(|stage| !stage.from.base.value.is_empty()) {
+        let errors = lower::errors(dockerfile, options, facts);
+        linter.found.extend(errors);
+    }
     linter.finish()
 }
 

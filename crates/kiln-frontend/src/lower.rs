@@ -65,13 +65,48 @@ pub fn lower(
 ) -> Result<Lowering, Vec<Diagnostic>> {
     let mut errors = Vec::new();
     match try_lower(dockerfile, options, (facts, steps), &mut errors) {
-        Ok(lowering) if errors.is_empty() => Ok(lowering),
+        Ok(lowering) if errors.is_empty() => match lowering {
+            Lowering::Done(lowered) => checked(dockerfile, options, facts, *lowered),
+            Lowering::Needs(_) => Ok(lowering),
+        },
         Ok(_) => Err(errors),
         Err(error) => {
             errors.push(*error);
             Err(errors)
         }
     }
+}
+
+/// Adds what the checks find, which may keep the file from being built.
+fn checked(
+    dockerfile: &Dockerfile,
+    options: &LowerOptions,
+    facts: &Facts,
+    mut lowered: Lowered,
+) -> Result<Lowering, Vec<Diagnostic>> {
+    let found = lint_build(dockerfile, options, facts);
+    lowered.warnings.extend(found.diagnostics_with_verdict());
+    lowered
+        .warnings
+        .sort_by_key(|warning| (warning.is_error(), warning.span.start));
+    if lowered.warnings.iter().any(Diagnostic::is_error) {
+        return Err(lowered.warnings);
+    }
+    Ok(Lowering::Done(Box::new(lowered)))
+}
+
+/// What keeps a file from being built, as far as it is known.
+pub(crate) fn errors(
+    dockerfile: &Dockerfile,
+    options: &LowerOptions,
+    facts: &Facts,
+) -> Vec<Diagnostic> {
+    let mut errors = Vec::new();
+    let steps = GraphBuilder::new();
+    if let Err(error) = try_lower(dockerfile, options, (facts, &steps), &mut errors) {
+        errors.push(*error);
+    }
+    errors
 }
 
 /// Lowers as far as it makes sense: an error in an instruction goes into `errors`, and the next
@@ -138,12 +173,6 @@ fn try_lower(
     let unused_args = scope::unused(dockerfile, options, &declared.collect());
     state.config.runtime.labels.extend(options.labels.clone());
     state.config.platform = state.config.platform.normalized();
-    let checks = lint_build(dockerfile, options, facts);
-    lowerer.warnings.extend(checks.with_verdict());
-    if lowerer.warnings.iter().any(Diagnostic::is_error) {
-        errors.append(&mut lowerer.warnings);
-    }
-    lowerer.warnings.sort_by_key(|warning| warning.span.start);
     Ok(Lowering::Done(Box::new(Lowered {
         steps: lowerer.builder,
         target: state.root,

@@ -6,11 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kiln_dockerfile::{Dockerfile, Span};
+use kiln_dockerfile::{Diagnostic, Dockerfile, Span};
 use serde::Serialize;
 
 use crate::lint::{Capture, Linter, Reach, Walked};
 use crate::location::{Location, encoded, json, table};
+use crate::lower;
 use crate::targets::describe;
 use crate::text::Expander;
 use crate::{Facts, LowerOptions};
@@ -57,11 +58,22 @@ pub struct OutlineMount {
 }
 
 /// Finds what a build of the options' target can be given.
-pub fn outline(dockerfile: &Dockerfile, options: &LowerOptions, facts: &Facts) -> Outline {
+///
+/// # Errors
+/// What keeps the target from being built, as far as it is known without more facts.
+pub fn outline(
+    dockerfile: &Dockerfile,
+    options: &LowerOptions,
+    facts: &Facts,
+) -> Result<Outline, Vec<Diagnostic>> {
+    let errors = lower::errors(dockerfile, options, facts);
+    if !errors.is_empty() {
+        return Err(errors);
+    }
     let mut linter = Linter::new(dockerfile, options, facts);
     let walked = linter.run(Reach::Target);
     let Some(stage) = dockerfile.stages.get(walked.target) else {
-        return Outline::default();
+        return Ok(Outline::default());
     };
     let name = stage.from.name.as_ref().map(|name| name.value.clone());
     let description = name.as_deref();
@@ -83,7 +95,7 @@ pub fn outline(dockerfile: &Dockerfile, options: &LowerOptions, facts: &Facts) -
     outline.secrets.sort_by_key(|secret| secret.span.start);
     outline.ssh.sort_by_key(|agent| agent.span.start);
     outline.caches.sort_by_key(|(_, span)| span.start);
-    outline
+    Ok(outline)
 }
 
 /// The target, what it begins with, then what else it needs; the first that has a name has the say.

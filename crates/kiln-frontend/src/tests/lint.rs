@@ -81,7 +81,9 @@ fn said(text: &str, options: &LowerOptions, facts: &Facts) -> String {
         text,
         dockerfile: &dockerfile,
     };
-    let found = diagnostics.into_iter().chain(found.with_verdict());
+    let found = diagnostics
+        .into_iter()
+        .chain(found.diagnostics_with_verdict());
     for found in LintReport::new(source, found).diagnostics() {
         let severity = if found.is_error() { '!' } else { '?' };
         let rule = found.rule.map_or("-", |rule| rule.name());
@@ -137,6 +139,24 @@ fn errors_come_after_all_that_was_found() {
         "#]],
     );
     check_said("# check=error=true\nFROM scratch AS b\n", expect![[""]]);
+}
+
+#[test]
+fn what_can_not_be_built_is_told() {
+    let text = "FROM scratch AS a\nCOPY --from=b x /\nEXPOSE abc\nFROM a AS b\nENV a b\n";
+    check_said(
+        text,
+        expect![[r#"
+        ! 2 -: cannot copy from stage `b`: it has to come before the stage that copies
+        ? 5 LegacyKeyValueFormat: `ENV` without `=` -> write `ENV a=…`
+    "#]],
+    );
+    let mut options = options();
+    options.target = Some("c".to_owned());
+    expect![[r#"
+        ! 1 -: there is no stage `c` to build -> the stages are: a
+    "#]]
+    .assert_eq(&said("FROM scratch AS a\n", &options, &Facts::default()));
 }
 
 #[test]
@@ -389,6 +409,9 @@ fn found_in(example: &str, rule: LintRule, ignore: &str) -> BTreeSet<&'static st
     let (dockerfile, diagnostics) = kiln_dockerfile::parse(example);
     assert!(diagnostics.is_empty(), "{rule}: {diagnostics:?}");
     let mut options = options();
+    options
+        .build_args
+        .insert("TAG".to_owned(), "3.20".to_owned());
     if rule == LintRule::InvalidBaseImagePlatform {
         options.target_platform = Platform::new("linux", "arm64");
     }

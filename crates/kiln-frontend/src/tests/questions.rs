@@ -25,7 +25,9 @@ fn answer(head: &str, text: &str) -> String {
         }
     }
     let answer = if head.starts_with("outline:") {
-        outline(&dockerfile, &options, &Facts::default()).to_text()
+        outline(&dockerfile, &options, &Facts::default())
+            .unwrap()
+            .to_text()
     } else {
         targets_text(&targets(&dockerfile))
     };
@@ -65,7 +67,7 @@ RUN --mount=type=cache,target=/c --mount=type=secret,id=s,required \\
     --mount=type=ssh true
 ";
     let (dockerfile, _) = kiln_dockerfile::parse(text);
-    let outline = outline(&dockerfile, &options(), &Facts::default());
+    let outline = outline(&dockerfile, &options(), &Facts::default()).unwrap();
     check(
         &outline.to_json(&dockerfile, text),
         expect![[
