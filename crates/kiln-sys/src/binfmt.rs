@@ -155,8 +155,9 @@ impl Handler {
                     theirs & mask == ours & mask
                 })
     }
-    /// The line for the `register` file: opened at registration, and with the rights that the program
-    /// itself would have.
+    /// The line for the `register` file: opened at registration (`F`), with the rights that the program
+    /// itself would have (`OC`), and with the name that it was started by (`P`), which busybox and other
+    /// programs of many names need; qemu notices that since version 6.
     fn registration(&self) -> io::Result<String> {
         let interpreter = self.interpreter.to_str();
         let interpreter = interpreter.filter(|path| !path.contains([':', '\n']));
@@ -170,7 +171,7 @@ impl Handler {
         };
         let (magic, mask) = (escaped(&self.magic), escaped(&self.mask));
         Ok(format!(
-            ":{}:M::{magic}:{mask}:{interpreter}:OCF",
+            ":{}:M::{magic}:{mask}:{interpreter}:POCF",
             self.name
         ))
     }
@@ -367,7 +368,7 @@ mod tests {
              7f 45 4c 46 02 01 01 00 00 00 00 00 00 00 00 00 02 00 b7 00
              ff ff ff ff ff ff ff 00 ff ff ff ff ff ff ff ff fe ff ff ff
             /usr/bin/qemu-aarch64-static
-            OCF"]],
+            POCF"]],
         );
         check(
             "s390x",
@@ -379,7 +380,7 @@ mod tests {
              7f 45 4c 46 02 02 01 00 00 00 00 00 00 00 00 00 00 02 00 16
              ff ff ff ff ff ff ff 00 ff ff ff ff ff ff ff ff ff fe ff ff
             /usr/bin/qemu-s390x-static
-            OCF"]],
+            POCF"]],
         );
         check(
             "arm",
@@ -391,7 +392,7 @@ mod tests {
              7f 45 4c 46 01 01 01 00 00 00 00 00 00 00 00 00 02 00 28 00
              ff ff ff ff ff ff ff 00 ff ff ff ff ff ff ff ff fe ff ff ff
             /usr/bin/qemu-arm-static
-            OCF"]],
+            POCF"]],
         );
         check("vax", &expect![["none"]]);
     }

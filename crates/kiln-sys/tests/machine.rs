@@ -324,7 +324,7 @@ fn private_handlers(test: &str) {
     let started = kiln_sys::binfmt::spawn_private(command, &[handler]).unwrap();
     let output = started.wait_with_output().unwrap();
     let listed = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(listed, "0\nqemu-aarch64\nregister\nstatus\nflags: OCF\n");
+    assert_eq!(listed, "0\nqemu-aarch64\nregister\nstatus\nflags: POCF\n");
     assert!(!Path::new("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists());
 }
 

@@ -171,6 +171,30 @@ pub(crate) fn a_foreign_program_runs_with_a_single_id() {
     }
 }
 
+/// Names an arm64 build of busybox; Debian's package `busybox-static` has one.
+const BUSYBOX: &str = "KILN_TEST_ARM64_BUSYBOX";
+
+pub(crate) fn a_foreign_root_runs_its_own_programs() {
+    let name = "a_foreign_root_runs_its_own_programs";
+    let Some(busybox) = std::env::var_os(BUSYBOX) else {
+        return skip(name, &format!("`{BUSYBOX}`, an arm64 busybox"));
+    };
+    let Some((world, confinement)) = foreign(name, GradeWish::Strongest) else {
+        return;
+    };
+    fs::copy(busybox, world.lower().join("bin/busybox")).unwrap();
+    let root = world.root();
+    let script = "/bin/busybox uname -m; echo a b | wc -w; chown 12:13 /etc && stat -c %u:%g /etc; \
+        umask; sh -c 'exit 3' || echo $?; cat /proc/self/status | grep CapEff";
+    let spec = world.spec(&root, &["sh", "-c", script]);
+    let outcome = execute_confined(&spec, &confinement).unwrap();
+    assert_eq!(
+        outcome.stdout, "aarch64\n2\n12:13\n0022\n3\nCapEff:\t00000000a80425fb\n",
+        "{}",
+        outcome.stderr
+    );
+}
+
 pub(crate) fn platforms_are_told_apart() {
     let own = match std::env::consts::ARCH {
         "x86_64" => "amd64",

@@ -147,6 +147,10 @@ const TESTS: &[Test] = &[
         foreign::a_foreign_program_runs_with_a_single_id,
     ),
     (
+        "a_foreign_root_runs_its_own_programs",
+        foreign::a_foreign_root_runs_its_own_programs,
+    ),
+    (
         "platforms_are_told_apart",
         foreign::platforms_are_told_apart,
     ),
