@@ -4,6 +4,9 @@
 //! images and what a URL or a branch leads to, it asks for as data ([`Lowering::Needs`]); the caller
 //! finds it out and calls again.
 //!
+//! [`lint()`] checks a file against the rules of style, [`outline()`] and [`targets()`] tell what can be
+//! built and what builds can be given: pure functions, too.
+//!
 //! Deliberately absent: registries, files, and any knowledge of how a step is run.
 
 mod add;

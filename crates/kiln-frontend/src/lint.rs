@@ -35,6 +35,9 @@ pub(crate) use stage::{Capture, StageScope};
 /// The build argument that says which checks run, instead of the file's `# check=`.
 const CHECK_ARGUMENT: &str = "BUILDKIT_DOCKERFILE_CHECK";
 
+/// A misspelt name is compared with that many others at most.
+const MAX_NAMES: usize = 500;
+
 /// What the checks found.
 #[derive(Debug, Clone, Default)]
 pub struct Lint {
@@ -332,7 +335,7 @@ impl Found {
 
     /// With the name that may have been meant, if there is one.
     fn meant<'n>(self, name: &str, known: impl IntoIterator<Item = &'n str>) -> Self {
-        match did_you_mean(name, known) {
+        match did_you_mean(name, known.into_iter().take(MAX_NAMES)) {
             Some(known) => self.hint(format!("did you mean `${known}`?")),
             None => self,
         }

@@ -2,8 +2,33 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kiln_dockerfile::{Dockerfile, Span, line_number};
+use kiln_dockerfile::{Dockerfile, Span};
 use serde::Serialize;
+
+/// Of longer instructions only the first lines are listed.
+const MAX_LINES: usize = 1000;
+
+/// Where the lines of a text begin.
+#[derive(Debug, Clone)]
+pub(crate) struct LineIndex(Vec<usize>);
+
+impl LineIndex {
+    pub(crate) fn new(text: &str) -> Self {
+        let breaks = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self(std::iter::once(0).chain(breaks).collect())
+    }
+
+    /// The number of the line that a byte is in, from 1.
+    pub(crate) fn line(&self, offset: usize) -> usize {
+        self.0.partition_point(|start| *start <= offset)
+    }
+
+    /// Where a line, by its number from 1, begins.
+    pub(crate) fn start(&self, line: usize) -> usize {
+        let start = line.checked_sub(1).and_then(|index| self.0.get(index));
+        start.copied().unwrap_or_default()
+    }
+}
 
 /// The lines of an instruction: one range a line, without columns, as BuildKit has it.
 #[derive(Debug, Serialize)]
@@ -25,7 +50,7 @@ struct Position {
 impl Location {
     /// The lines of the instruction that `span` is in, or of `span` itself where it is in none. The
     /// empty span at the begin of the file is nowhere.
-    pub(crate) fn of(dockerfile: &Dockerfile, text: &str, span: Span) -> Self {
+    pub(crate) fn of(dockerfile: &Dockerfile, index: &LineIndex, span: Span) -> Self {
         if span == Span::default() {
             return Self { ranges: Vec::new() };
         }
@@ -36,8 +61,8 @@ impl Location {
             Some(lines) if !is_line_of_its_own => lines.span,
             _ => span,
         };
-        let first = line_number(text, whole.start);
-        let last = line_number(text, whole.end).max(first);
+        let first = index.line(whole.start);
+        let last = index.line(whole.end).clamp(first, first + MAX_LINES - 1);
         let range = |line| Range {
             start: Position { line },
             end: Position { line },

@@ -10,7 +10,7 @@ use kiln_dockerfile::{Diagnostic, Dockerfile, Span};
 use serde::Serialize;
 
 use crate::lint::{Capture, Linter, Reach, Walked};
-use crate::location::{Location, encoded, json, table};
+use crate::location::{LineIndex, Location, encoded, json, table};
 use crate::lower;
 use crate::targets::describe;
 use crate::text::Expander;
@@ -244,7 +244,8 @@ impl Outline {
 
     /// The JSON of BuildKit's `frontend.outline`, version 1.0.0. `text` is what was parsed.
     pub fn to_json(&self, dockerfile: &Dockerfile, text: &str) -> String {
-        let location = |span: Span| Location::of(dockerfile, text, span);
+        let index = LineIndex::new(text);
+        let location = |span: Span| Location::of(dockerfile, &index, span);
         let mounts = |mounts: &'_ [OutlineMount]| -> Vec<JsonMount> {
             let mounts = mounts.iter().map(|mount| JsonMount {
                 name: mount.name.clone(),

@@ -3,7 +3,7 @@
 use kiln_dockerfile::{Dockerfile, Span, Text};
 use serde::Serialize;
 
-use crate::location::{Location, encoded, json, table};
+use crate::location::{LineIndex, Location, encoded, json, table};
 
 /// A stage as a target of builds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,13 +94,14 @@ struct Item<'a> {
 
 /// The JSON of BuildKit's `frontend.targets`, version 1.0.0. `text` is what was parsed.
 pub fn targets_json(targets: &[Target], dockerfile: &Dockerfile, text: &str) -> String {
+    let index = LineIndex::new(text);
     let items = targets.iter().map(|target| Item {
         name: target.name.as_deref(),
         default: target.is_default,
         description: target.description.as_deref(),
         base: &target.base,
         platform: target.platform.as_deref(),
-        location: Location::of(dockerfile, text, target.span),
+        location: Location::of(dockerfile, &index, target.span),
     });
     json(&List {
         targets: items.collect(),

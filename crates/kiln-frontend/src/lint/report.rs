@@ -4,7 +4,7 @@ use kiln_dockerfile::{Diagnostic, Dockerfile, Span, render};
 use serde::Serialize;
 
 use super::sarif;
-use crate::location::{Location, Source};
+use crate::location::{LineIndex, Location, Source};
 
 /// The file that was checked.
 #[derive(Debug, Clone, Copy)]
@@ -91,6 +91,9 @@ impl<'a> LintReport<'a> {
     /// The JSON of BuildKit's `frontend.lint`, version 1.0.0. Warnings of the parser, which are no
     /// check's, have an empty `ruleName`; several errors become one `buildError`.
     pub fn to_json(&self) -> String {
+        let index = LineIndex::new(self.source.text);
+        let location =
+            |found: &Diagnostic| Location::of(self.source.dockerfile, &index, found.span);
         let mut warnings = Vec::new();
         let mut errors: Vec<&Diagnostic> = Vec::new();
         for found in &self.diagnostics {
@@ -105,14 +108,14 @@ impl<'a> LintReport<'a> {
                     .rule
                     .map_or_else(String::new, kiln_dockerfile::LintRule::url),
                 detail: &found.message,
-                location: self.location(found),
+                location: location(found),
             });
         }
         let messages = errors.iter().map(|error| error.message.as_str());
         let message = messages.collect::<Vec<_>>().join("\n");
         let error = errors.first().map(|first| BuildError {
             message,
-            location: self.location(first),
+            location: location(first),
         });
         crate::location::json(&Results {
             warnings,
@@ -124,9 +127,5 @@ impl<'a> LintReport<'a> {
     /// SARIF 2.1.0, as code scanning services read it.
     pub fn to_sarif(&self) -> String {
         sarif::log(self.source, &self.diagnostics)
-    }
-
-    fn location(&self, found: &Diagnostic) -> Location {
-        Location::of(self.source.dockerfile, self.source.text, found.span)
     }
 }

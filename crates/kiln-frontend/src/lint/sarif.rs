@@ -2,17 +2,19 @@
 
 use std::fmt::Write as _;
 
-use kiln_dockerfile::{Diagnostic, LintRule, Span, line_number};
+use kiln_dockerfile::{Diagnostic, LintRule, Span};
 use serde_json::{Value, json};
 
 use super::ReportSource;
+use crate::location::LineIndex;
 
 /// The log with one run. Columns count characters from 1, and a region's end is the place after it.
 pub(super) fn log(source: ReportSource<'_>, diagnostics: &[Diagnostic]) -> String {
+    let index = LineIndex::new(source.text);
     let rules: Vec<Value> = LintRule::ALL.into_iter().map(rule).collect();
     let results: Vec<Value> = diagnostics
         .iter()
-        .map(|found| result(source, found))
+        .map(|found| result(source, &index, found))
         .collect();
     let log = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
@@ -45,7 +47,7 @@ fn rule(rule: LintRule) -> Value {
     })
 }
 
-fn result(source: ReportSource<'_>, found: &Diagnostic) -> Value {
+fn result(source: ReportSource<'_>, index: &LineIndex, found: &Diagnostic) -> Value {
     let text = match &found.hint {
         Some(hint) => format!("{}: {hint}", found.message),
         None => found.message.clone(),
@@ -53,7 +55,7 @@ fn result(source: ReportSource<'_>, found: &Diagnostic) -> Value {
     let mut result = json!({
         "level": if found.is_error() { "error" } else { "warning" },
         "message": { "text": text },
-        "locations": [{ "physicalLocation": place(source, found.span) }],
+        "locations": [{ "physicalLocation": place(source, index, found.span) }],
     });
     if let Some(rule) = found.rule
         && let Some(index) = LintRule::ALL.iter().position(|known| *known == rule)
@@ -66,17 +68,17 @@ fn result(source: ReportSource<'_>, found: &Diagnostic) -> Value {
 }
 
 /// The file, and the region unless the span is that of the whole file.
-fn place(source: ReportSource<'_>, span: Span) -> Value {
+fn place(source: ReportSource<'_>, index: &LineIndex, span: Span) -> Value {
     let artifact = json!({ "uri": uri(source.file), "index": 0 });
     if span == Span::default() {
         return json!({ "artifactLocation": artifact });
     }
-    json!({ "artifactLocation": artifact, "region": region(source.text, span) })
+    json!({ "artifactLocation": artifact, "region": region(source.text, index, span) })
 }
 
-fn region(text: &str, span: Span) -> Value {
-    let (start_line, start_column) = line_and_column(text, span.start);
-    let (end_line, end_column) = line_and_column(text, span.end.max(span.start));
+fn region(text: &str, index: &LineIndex, span: Span) -> Value {
+    let (start_line, start_column) = line_and_column(text, index, span.start);
+    let (end_line, end_column) = line_and_column(text, index, span.end.max(span.start));
     json!({
         "startLine": start_line,
         "startColumn": start_column,
@@ -86,14 +88,14 @@ fn region(text: &str, span: Span) -> Value {
 }
 
 /// Line and column of a byte, from 1.
-fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+fn line_and_column(text: &str, index: &LineIndex, offset: usize) -> (usize, usize) {
     let mut offset = offset.min(text.len());
     while !text.is_char_boundary(offset) {
         offset -= 1;
     }
-    let line_start = text[..offset].rfind('\n').map_or(0, |at| at + 1);
-    let column = text[line_start..offset].chars().count() + 1;
-    (line_number(text, offset), column)
+    let line = index.line(offset);
+    let column = text[index.start(line)..offset].chars().count() + 1;
+    (line, column)
 }
 
 /// A path as a relative reference: everything but what RFC 3986 leaves alone is escaped.

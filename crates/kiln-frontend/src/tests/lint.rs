@@ -401,6 +401,82 @@ fn checks_find_what_buildkit_finds() {
     assert!(wrong.is_empty(), "\n{wrong}");
 }
 
+proptest::proptest! {
+    /// Whatever the file says, checks, outlines and reports come to an end.
+    #[test]
+    fn no_file_does_harm(words in proptest::collection::vec(proptest::sample::select(PIECES), 0..60)) {
+        let text = words.join("");
+        let (dockerfile, diagnostics) = kiln_dockerfile::parse(&text);
+        let mut options = options();
+        options.target = Some("a".to_owned());
+        let mut facts = Facts::default();
+        facts.set_ignore(IgnoreList::parse("*\n").unwrap());
+        let found = lint(&dockerfile, &options, &facts);
+        let build = lint_build(&dockerfile, &options, &facts);
+        for found in diagnostics.iter().chain(&found.diagnostics) {
+            proptest::prop_assert!(text.get(found.span.start..found.span.end).is_some());
+        }
+        for found in build.diagnostics.iter().filter(|found| found.rule.is_some()) {
+            proptest::prop_assert!(lint(&dockerfile, &options, &facts).diagnostics.contains(found));
+        }
+        let source = ReportSource { file: "f", text: &text, dockerfile: &dockerfile };
+        let report = LintReport::new(source, diagnostics.into_iter().chain(found.diagnostics));
+        for json in [report.to_json(), report.to_sarif()] {
+            proptest::prop_assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok());
+        }
+        report.to_text();
+        if let Ok(outline) = crate::outline(&dockerfile, &options, &facts) {
+            outline.to_json(&dockerfile, &text);
+            outline.to_text();
+        }
+    }
+}
+
+/// What files are made of.
+const PIECES: &[&str] = &[
+    "FROM ",
+    "scratch",
+    "a",
+    " AS ",
+    " as A",
+    "\n",
+    "\n",
+    "\n",
+    "\\\n",
+    "\n\n",
+    "ARG ",
+    "ENV ",
+    "b",
+    "=",
+    "$a",
+    "${b:-",
+    "}",
+    " ",
+    "# check=",
+    "skip=all",
+    "error=true",
+    ";",
+    "# a b",
+    "\n#\n",
+    "COPY ",
+    "--from=a ",
+    "<<E ",
+    "\nE\n",
+    "RUN ",
+    "--mount=type=secret,id=$a ",
+    "CMD x",
+    "ONBUILD ",
+    "EXPOSE ",
+    "1:2/TCP",
+    "WORKDIR ",
+    "é",
+    "\u{feff}",
+    "\r\n",
+    "--platform=$TARGETPLATFORM ",
+    "MAINTAINER ",
+    "\t",
+];
+
 /// The page that speaks of each check.
 const PAGE: &str = include_str!("../../../../docs/lint.md");
 
