@@ -156,6 +156,7 @@ fn chain(image: &Image, machine: Machine) -> Result<Chain, BaseError> {
             origin: Origin::Image(Box::new(ImageLayer {
                 diff_id: diff_id.clone(),
                 blob: blob.clone(),
+                created: None,
             })),
         })
         .collect();

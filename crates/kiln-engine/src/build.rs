@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use kiln_base::CancelToken;
 use kiln_base::events::Events;
+use kiln_cache::{Mode, Target};
 use kiln_graph::{Graph, Op, StepIndex};
 use kiln_image::Image;
 use kiln_oci::Digest;
@@ -17,6 +18,7 @@ use crate::driver::{BuildDriver, Product};
 use crate::error::{BuildError, OutputError, StepError};
 use crate::layers::{LayerFormat, LayerQueue};
 use crate::plan::{Plan, PlannedBuild, PlannedResult};
+use crate::remote::{Exporter, RemoteCaches, StepResult};
 use crate::reporter::Reporter;
 use crate::request::{BuildRequest, Context, Dockerfile, FileTimes, ImageOptions, Output};
 use crate::{BuildOutcome, BuiltImage, Engine};
@@ -47,6 +49,7 @@ impl Engine {
     ) -> Result<Vec<BuildOutcome>, BuildError> {
         let reporter = Reporter::new(events);
         let plan = self.plan(requests, &reporter, cancel)?;
+        let remote = self.import_caches(&plan.builds, &reporter, cancel)?;
         let queues = Queues::new(self, &plan.builds, cancel);
         let outcome = std::thread::scope(|scope| {
             let closing: Vec<_> = queues.all.iter().map(LayerQueue::close_on_drop).collect();
@@ -56,15 +59,9 @@ impl Engine {
                 .map(|queue| scope.spawn(|| queue.work()))
                 .collect();
             let result = self
-                .solve(&plan, (&reporter, &queues), cancel)
-                .and_then(|chains| {
-                    let builds = plan.builds.iter().zip(&queues.of_build).zip(chains);
-                    builds
-                        .map(|((build, queue), chains)| {
-                            let layers = queue.map(|queue| &queues.all[queue]);
-                            self.deliver(build, &chains, (&reporter, layers), cancel)
-                        })
-                        .collect()
+                .solve(&plan, (&reporter, &queues, &remote), cancel)
+                .and_then(|solved| {
+                    self.finish((&plan, solved), (&reporter, &queues, &remote), cancel)
                 });
             drop(closing);
             for worker in workers {
@@ -78,13 +75,43 @@ impl Engine {
         Ok(outcome)
     }
 
+    /// Hands all results out, and writes caches.
+    fn finish(
+        &self,
+        (plan, solved): (&Plan<'_>, Solved),
+        (reporter, queues, remote): Tools<'_>,
+        cancel: &CancelToken,
+    ) -> Result<Vec<BuildOutcome>, BuildError> {
+        let exporter = Exporter {
+            engine: self,
+            graph: &plan.graph,
+            remote,
+            results: solved.results,
+            reporter,
+            cancel,
+        };
+        let builds = plan.builds.iter().zip(&queues.of_build);
+        let builds = builds.zip(&solved.chains);
+        let mut outcomes = Vec::new();
+        for ((build, queue), chains) in builds.clone() {
+            let layers = queue.map(|queue| &queues.all[queue]);
+            outcomes.push(self.deliver(build, chains, (&exporter, layers), cancel)?);
+        }
+        for ((build, queue), _) in builds {
+            if let Some(queue) = queue {
+                exporter.export(build, &queues.all[*queue])?;
+            }
+        }
+        Ok(outcomes)
+    }
+
     /// Runs what has to run, and returns the layers of each build's results.
     fn solve(
         &self,
         plan: &Plan<'_>,
-        (reporter, queues): (&Reporter<'_>, &Queues<'_>),
+        (reporter, queues, remote): Tools<'_>,
         cancel: &CancelToken,
-    ) -> Result<Vec<Vec<Chain>>, BuildError> {
+    ) -> Result<Solved, BuildError> {
         let Plan { graph, builds, .. } = plan;
         let driver = BuildDriver {
             engine: self,
@@ -103,6 +130,9 @@ impl Engine {
             exported: queues.exported(graph, builds),
             selected: Mutex::default(),
             scans: Mutex::default(),
+            remote,
+            notes_results: builds.iter().any(|build| build.request.exports_cache()),
+            results: Mutex::default(),
             ran: Mutex::default(),
         };
         let inputs = graph
@@ -116,10 +146,9 @@ impl Engine {
         let jobs = builds.iter().map(|build| build.request.jobs).max();
         let jobs = jobs.unwrap_or(std::num::NonZeroUsize::MIN);
         let result = solve(&driver, &dag, &targets, jobs, cancel);
-        let ran = driver
-            .ran
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let BuildDriver { ran, results, .. } = driver;
+        let ran = ran.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
         if !ran.is_empty() {
             self.store.put_explanations(&ran)?;
         }
@@ -135,7 +164,10 @@ impl Engine {
         let mut chains = chains.into_iter();
         let of_build =
             |build: &PlannedBuild<'_>| chains.by_ref().take(build.results.len()).collect();
-        Ok(builds.iter().map(of_build).collect())
+        Ok(Solved {
+            chains: builds.iter().map(of_build).collect(),
+            results: results.into_values().collect(),
+        })
     }
 
     /// Hands the result to the outputs.
@@ -143,18 +175,21 @@ impl Engine {
         &self,
         build: &PlannedBuild<'_>,
         chains: &[Chain],
-        (reporter, layers): (&Reporter<'_>, Option<&LayerQueue<'_>>),
+        (exporter, layers): (&Exporter<'_>, Option<&LayerQueue<'_>>),
         cancel: &CancelToken,
     ) -> Result<BuildOutcome, BuildError> {
-        let request = build.request;
+        let (request, reporter) = (build.request, exporter.reporter);
         let (Some(planned), Some(chain)) = (build.results.first(), chains.first()) else {
             return Err(BuildError::Graph("the build has no platform".to_owned()));
         };
         let make = |layers| {
-            let make = |_| self.make_image(request, planned, chain, layers);
+            let make = |_| self.make_image((build, planned), chain, (exporter, layers));
             reporter.step("export the image", cancel, make)
         };
-        let image = layers.map(make).transpose()?;
+        let image = layers
+            .filter(|_| request.outputs_image())
+            .map(make)
+            .transpose()?;
         for output in request.effective_outputs() {
             cancel.check()?;
             reporter.step(&output.title(), cancel, |number| {
@@ -182,11 +217,11 @@ impl Engine {
     /// Puts the image together, and its documents into the store.
     fn make_image(
         &self,
-        request: &BuildRequest,
-        planned: &PlannedResult,
+        (build, planned): (&PlannedBuild<'_>, &PlannedResult),
         chain: &Chain,
-        layers: &LayerQueue<'_>,
+        (exporter, layers): (&Exporter<'_>, &LayerQueue<'_>),
     ) -> Result<Image, BuildError> {
+        let request = build.request;
         let ready = layers.ready(chain)?;
         let times = Times {
             now: self.now(),
@@ -194,6 +229,12 @@ impl Engine {
         };
         let config = planned.config.clone();
         let image = assemble(config, planned.base_history, &ready, request.format, times)?;
+        let image = if request.has_inline_cache() {
+            let records = exporter.records(build, Mode::Min, layers)?;
+            with_inline_cache(&image, records, request)?
+        } else {
+            image
+        };
         for document in [image.config_bytes(), image.manifest_bytes()] {
             if !self.store.has_blob(&Digest::sha256(document))? {
                 self.store.write_blob(document).map_err(OutputError::from)?;
@@ -219,6 +260,24 @@ impl BuildRequest {
         self.outputs.is_empty() || !self.outputs.iter().all(files)
     }
 
+    /// Whether layers have to be packed.
+    fn needs_layers(&self) -> bool {
+        self.outputs_image() || self.exports_cache()
+    }
+
+    /// Whether results are to be remembered for a cache.
+    fn exports_cache(&self) -> bool {
+        !self.cache_to.is_empty() || self.has_inline_cache()
+    }
+
+    /// Whether the image's configuration is to hold its cache.
+    fn has_inline_cache(&self) -> bool {
+        let argument = self.build_args.get("BUILDKIT_INLINE_CACHE");
+        let is_inline = |target: &kiln_cache::CacheTarget| target.target == Target::Inline;
+        argument.is_some_and(|value| matches!(value.as_str(), "1" | "true"))
+            || self.cache_to.iter().any(is_inline)
+    }
+
     /// The outputs; where none was asked for, the local store.
     fn effective_outputs(&self) -> Vec<Output> {
         if self.outputs.is_empty() {
@@ -231,6 +290,38 @@ impl BuildRequest {
         }
     }
 }
+
+/// The same image with its own steps' keys in the configuration.
+fn with_inline_cache(
+    image: &Image,
+    records: Vec<kiln_cache::Record>,
+    request: &BuildRequest,
+) -> Result<Image, BuildError> {
+    let exported = kiln_cache::Exported {
+        records,
+        mount_from: Vec::new(),
+    };
+    let layers: Vec<Digest> = image
+        .layers()
+        .iter()
+        .map(|layer| layer.digest.clone())
+        .collect();
+    let config = kiln_cache::inline::embed(image.config(), &exported, &layers)?;
+    let layers = image.layers().to_vec();
+    let annotations = image.manifest().annotations.clone();
+    Ok(Image::new(request.format, config, layers, annotations))
+}
+
+/// What the solver came to.
+struct Solved {
+    /// The layers of each build's results.
+    chains: Vec<Vec<Chain>>,
+    /// What each step came to, where a cache is exported.
+    results: Vec<StepResult>,
+}
+
+/// What all parts of a call share.
+type Tools<'a> = (&'a Reporter<'a>, &'a Queues<'a>, &'a RemoteCaches<'a>);
 
 /// Where layers are packed, one queue for each way of packing that the builds ask for.
 struct Queues<'a> {
@@ -245,7 +336,7 @@ impl<'a> Queues<'a> {
         let mut of_build = Vec::new();
         for build in builds {
             let format = layer_format(build.request);
-            of_build.push(build.request.outputs_image().then(|| {
+            of_build.push(build.request.needs_layers().then(|| {
                 let known = formats.iter().position(|known| *known == format);
                 known.unwrap_or_else(|| {
                     formats.push(format);
@@ -331,7 +422,7 @@ fn place(request: &BuildRequest) -> String {
 }
 
 /// The steps whose layers end up in the target's image: its own, and those below it.
-fn in_image(graph: &Graph, target: StepIndex) -> Vec<StepIndex> {
+pub(crate) fn in_image(graph: &Graph, target: StepIndex) -> Vec<StepIndex> {
     let mut found = Vec::new();
     let mut open = vec![target];
     while let Some(index) = open.pop() {

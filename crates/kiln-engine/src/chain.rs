@@ -42,6 +42,9 @@ pub(crate) struct ImageLayer {
     pub(crate) diff_id: Digest,
     /// The compressed blob.
     pub(crate) blob: Descriptor,
+    /// When the step ran that made it, for a step's result that came with an imported cache;
+    /// `None` for a layer of an image, whose history says it.
+    pub(crate) created: Option<Timestamp>,
 }
 
 impl Chain {
@@ -83,13 +86,19 @@ impl ChainLayer {
     fn to_json(&self) -> Value {
         let snapshot = self.snapshot.as_str();
         match &self.origin {
-            Origin::Image(image) => json!({
-                "snapshot": snapshot,
-                "diffId": image.diff_id.as_str(),
-                "mediaType": image.blob.media_type.as_str(),
-                "digest": image.blob.digest.as_str(),
-                "size": image.blob.size,
-            }),
+            Origin::Image(image) => {
+                let mut document = json!({
+                    "snapshot": snapshot,
+                    "diffId": image.diff_id.as_str(),
+                    "mediaType": image.blob.media_type.as_str(),
+                    "digest": image.blob.digest.as_str(),
+                    "size": image.blob.size,
+                });
+                if let Some(created) = image.created {
+                    document["created"] = json!([created.seconds(), created.nanoseconds()]);
+                }
+                document
+            }
             Origin::Step { created } => json!({
                 "snapshot": snapshot,
                 "seconds": created.seconds(),
@@ -113,6 +122,13 @@ impl ChainLayer {
                 Origin::Image(Box::new(ImageLayer {
                     diff_id: value["diffId"].as_str()?.parse().ok()?,
                     blob: Descriptor::new(media_type, digest, value["size"].as_u64()?),
+                    created: match &value["created"] {
+                        Value::Null => None,
+                        created => Some(Timestamp::new(
+                            created[0].as_i64()?,
+                            u32::try_from(created[1].as_u64()?).ok()?,
+                        )),
+                    },
                 }))
             }
         };
@@ -132,6 +148,7 @@ mod tests {
             origin: Origin::Image(Box::new(ImageLayer {
                 blob: Descriptor::new(media_type, diff_id.clone(), 7),
                 diff_id,
+                created: Some(Timestamp::new(5, 7)),
             })),
         }
     }

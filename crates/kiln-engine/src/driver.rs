@@ -1,7 +1,7 @@
 //! What the solver asks, answered with containers: keys of steps, look-up in the store, and
 //! running.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_base::CancelToken;
@@ -20,6 +20,7 @@ use crate::error::StepError;
 use crate::explain;
 use crate::layers::LayerQueue;
 use crate::plan::PlannedBuild;
+use crate::remote::{RemoteCaches, StepResult};
 use crate::reporter::Reporter;
 use crate::request::BuildRequest;
 use crate::{copy, run_step, workdir};
@@ -53,6 +54,12 @@ pub(crate) struct BuildDriver<'a> {
     pub(crate) selected: Mutex<HashMap<usize, Arc<Selected>>>,
     /// What was found in the context, by [`scan_key`]: several copies often take the same files.
     pub(crate) scans: Mutex<HashMap<Vec<u8>, Arc<Selected>>>,
+    /// Caches of other machines.
+    pub(crate) remote: &'a RemoteCaches<'a>,
+    /// Whether [`BuildDriver::results`] is wanted.
+    pub(crate) notes_results: bool,
+    /// What each step came to, for the caches that are exported.
+    pub(crate) results: Mutex<BTreeMap<usize, StepResult>>,
     /// What the keys of steps that ran were made from, for the next build's `--explain`.
     pub(crate) ran: Mutex<Vec<(SlotId, Vec<KeyPart>)>>,
 }
@@ -138,6 +145,9 @@ impl Driver for BuildDriver<'_> {
         }
         let (key, chain) = match self.engine.cached(keys.primary())? {
             Cached::Usable(key, chain) => (key, chain),
+            Cached::Incomplete | Cached::Unknown if self.remote.find(keys.primary()).is_some() => {
+                return Ok(self.elsewhere(index, keys));
+            }
             Cached::Incomplete => return Ok(LookUp::Absent),
             Cached::Unknown => return Ok(LookUp::NeverSeen),
         };
@@ -149,6 +159,7 @@ impl Driver for BuildDriver<'_> {
             self.engine.store.cache_alias(fast, slow)?;
         }
         self.submit(index, &chain);
+        self.note(index, key, keys, &chain);
         let by = match keys {
             Keys::Fast(_) => "the same definition on the same inputs",
             Keys::Slow { .. } => "the same files",
@@ -156,6 +167,21 @@ impl Driver for BuildDriver<'_> {
         self.explain(index, CacheVerdict::Hit(by.to_owned()));
         self.finish_cached(index);
         Ok(hit(key, Product::Root(chain)))
+    }
+
+    fn fetch(
+        &self,
+        index: usize,
+        keys: &Keys<CacheKey>,
+        cancel: &CancelToken,
+    ) -> Result<Option<Product>, StepError> {
+        let Some(chain) = self.remote.fetch(keys.primary(), self.reporter, cancel)? else {
+            return Ok(None);
+        };
+        self.store_result(keys, &chain)?;
+        self.note(index, *keys.primary(), keys, &chain);
+        self.submit(index, &chain);
+        Ok(Some(Product::Root(chain)))
     }
 
     fn run(
@@ -184,6 +210,7 @@ impl Driver for BuildDriver<'_> {
         };
         if let (Product::Root(chain), true) = (&product, is_kept(&step.op)) {
             self.store_result(keys, chain)?;
+            self.note(index, *keys.primary(), keys, chain);
             self.submit(index, chain);
         }
         self.reporter.finish(number, outcome);
@@ -217,6 +244,52 @@ impl Engine {
 impl BuildDriver<'_> {
     fn step(&self, index: usize) -> &Step {
         &self.graph.steps()[index]
+    }
+
+    /// A result that an imported cache has.
+    fn elsewhere(&self, index: usize, keys: &Keys<CacheKey>) -> LookUp<CacheKey, Product> {
+        let found = self.remote.find(keys.primary());
+        let key = found
+            .as_ref()
+            .map_or(*keys.primary(), |found| CacheKey(found.key));
+        if let Some(found) = &found {
+            self.note(index, key, keys, &self.remote.chain(found));
+        }
+        self.explain(
+            index,
+            CacheVerdict::Hit("an imported cache has it".to_owned()),
+        );
+        self.finish_cached(index);
+        LookUp::Elsewhere { key }
+    }
+
+    /// Remembers a result for the caches that are exported.
+    fn note(&self, index: usize, key: CacheKey, keys: &Keys<CacheKey>, chain: &Chain) {
+        if !self.notes_results {
+            return;
+        }
+        let mut all = vec![key];
+        match keys {
+            Keys::Fast(fast) => all.push(*fast),
+            Keys::Slow { slow, fast } => {
+                all.push(*slow);
+                all.extend(fast);
+            }
+        }
+        all.sort_unstable();
+        all.dedup();
+        // The key that others build upon comes first.
+        all.retain(|other| *other != key);
+        all.insert(0, key);
+        let result = StepResult {
+            step: index,
+            keys: all,
+            chain: chain.clone(),
+        };
+        self.results
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(index, result);
     }
 
     /// The request that asked for a step.

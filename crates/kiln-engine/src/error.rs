@@ -196,6 +196,12 @@ pub enum SourceError {
     /// A repository.
     #[error(transparent)]
     Git(#[from] kiln_fetch::git::GitError),
+    /// A file.
+    #[error(transparent)]
+    Http(#[from] kiln_fetch::http::HttpError),
+    /// A server said that nothing has changed though it was not asked that.
+    #[error("`{0}` answers that it has not changed, but there is nothing older")]
+    NotAsked(String),
     /// The address of a repository can't be read.
     #[error(transparent)]
     GitRef(#[from] kiln_dockerfile::gitref::GitRefError),
@@ -320,6 +326,23 @@ pub enum StepError {
     /// The first content of a cache could not be copied.
     #[error("could not fill the new cache")]
     FillCache(#[source] kiln_layer::ExportError),
+    /// Programs of the stage's platform can't be run here.
+    #[error(transparent)]
+    Platform(#[from] kiln_exec::WhyNot),
+    /// A limit that a control group can't have.
+    #[error("`{name}={value}` is not a limit of a control group")]
+    Resource {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// A layer of an imported cache could not be had.
+    #[error(transparent)]
+    Cache(#[from] kiln_cache::CacheError),
+    /// A layer of an imported cache could not be kept.
+    #[error(transparent)]
+    Layer(Box<LayerError>),
     /// A required secret was not given.
     #[error("the step needs the secret `{0}`, which the build was not given")]
     NoSecret(String),
@@ -444,6 +467,12 @@ pub enum BuildError {
     /// The image could not be handed over.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// A cache could not be written.
+    #[error("could not export the cache")]
+    Cache(#[from] kiln_cache::CacheError),
+    /// A configuration can't hold a cache.
+    #[error("could not put the cache into the image")]
+    InlineCache(#[from] kiln_cache::inline::InlineError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -607,4 +636,16 @@ fn shown(command: &[String]) -> String {
         [shell, flag, script] if flag == "-c" && shell.ends_with("sh") => script.clone(),
         other => other.join(" "),
     }
+}
+
+/// An error with its causes on one line.
+pub(crate) fn chain_text(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }

@@ -1,17 +1,20 @@
 //! Sources from elsewhere: what a URL or a branch leads to, and getting it.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Seek as _};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kiln_base::{CancelToken, Timestamp};
 use kiln_dockerfile::gitref::GitScheme;
 use kiln_fetch::Network;
 use kiln_fetch::git::{self, GitAuth, GitCommit, GitRequest, KnownHosts, find_credential};
+use kiln_fetch::http::{self, HttpOutcome, HttpRequest, Retry, Validators};
 use kiln_frontend::{RemoteSource, SourceFacts};
 use kiln_graph::{GitOp, HttpOp, KeyHasher, Op};
 use kiln_oci::Digest;
-use kiln_store::CacheKey;
+use kiln_store::{CacheKey, KnownDownload};
+use kiln_sys::files;
 use kiln_sys::fs::{Dir, FileTime};
 
 use crate::Engine;
@@ -24,6 +27,8 @@ use crate::request::{BuildRequest, SshSource};
 const REPOSITORIES: &str = "git";
 /// How long one run of git may take.
 const GIT_TIMEOUT: Duration = Duration::from_mins(30);
+/// What servers are told of who asks.
+const USER_AGENT: &str = concat!("kiln/", env!("CARGO_PKG_VERSION"));
 /// The largest Dockerfile that is downloaded, in bytes.
 const MAX_TEXT: u64 = 4 << 20;
 
@@ -56,6 +61,19 @@ impl Engine {
             reporter,
             cancel,
         }
+    }
+}
+
+impl Engine {
+    /// A file in the store's file system that is gone when it is closed, also by a crash.
+    fn nameless_file(&self) -> Result<File, SourceError> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!(".download-{}-{number}", std::process::id());
+        let path = self.store.root().join(name);
+        let file = files::create_new(&path, 0o600)?;
+        files::remove_file(&path)?;
+        Ok(file)
     }
 }
 
@@ -165,8 +183,80 @@ impl Fetcher<'_> {
         url: &str,
         checksum: Option<&Digest>,
     ) -> Result<Downloaded, SourceError> {
-        let _ = (url, checksum);
-        Err(SourceError::NotText(url.to_owned()))
+        let name = http::url_file_name(url);
+        // What the request carries besides decides about the answer, but may be secret.
+        let known = self.engine.store.known_download(url)?;
+        let known = match known {
+            Some(known) if self.engine.store.has_blob(&known.digest)? => Some(known),
+            Some(_) | None => None,
+        };
+        if let (Some(known), Some(checksum)) = (&known, checksum)
+            && known.digest == *checksum
+        {
+            return Ok(Downloaded {
+                digest: known.digest.clone(),
+                name,
+                modified: known.last_modified.as_deref().and_then(http::parse_date),
+            });
+        }
+        let title = format!("download {}", http::shown(url));
+        self.reporter.step(&title, self.cancel, |_| {
+            self.transfer(url, checksum, known.as_ref(), name)
+        })
+    }
+
+    fn transfer(
+        &self,
+        url: &str,
+        checksum: Option<&Digest>,
+        known: Option<&KnownDownload>,
+        name: String,
+    ) -> Result<Downloaded, SourceError> {
+        let lookup = |name: &str| self.request.secrets.get(name);
+        let credential = http::find_credential(url, &lookup)?;
+        let validators = known.map(|known| Validators {
+            etag: known.etag.clone(),
+            last_modified: known.last_modified.clone(),
+            digest: known.digest.clone(),
+        });
+        let request = HttpRequest {
+            url,
+            credential: credential.as_ref(),
+            checksum,
+            validators: validators.as_ref(),
+            size_limit: None,
+            retry: Retry::STANDARD,
+        };
+        let client = http::Client::new(self.network(), USER_AGENT.to_owned());
+        let mut file = self.engine.nameless_file()?;
+        let outcome = client.fetch(&request, &mut file, self.cancel)?;
+        let (digest, last_modified, modified) = match (outcome, known) {
+            (HttpOutcome::Downloaded(done), _) => {
+                file.rewind().map_err(SourceError::Write)?;
+                let expected = Some((&done.digest, done.size));
+                self.engine.store.import_blob(&mut file, expected)?;
+                let known = KnownDownload {
+                    etag: done.etag,
+                    last_modified: done.last_modified,
+                    digest: done.digest,
+                    file_name: Some(done.file_name),
+                };
+                self.engine.store.remember_download(url, &known)?;
+                (known.digest, known.last_modified, done.modified)
+            }
+            (HttpOutcome::NotModified, Some(known)) => {
+                (known.digest.clone(), known.last_modified.clone(), None)
+            }
+            (HttpOutcome::NotModified, None) => {
+                return Err(SourceError::NotAsked(url.to_owned()));
+            }
+        };
+        let from_header = || last_modified.as_deref().and_then(http::parse_date);
+        Ok(Downloaded {
+            digest,
+            name,
+            modified: modified.or_else(from_header),
+        })
     }
 
     /// Runs `work` with what a repository needs: credentials, the agent, proxies.

@@ -155,7 +155,7 @@ impl<'a> LayerQueue<'a> {
                 return Ok(ReadyLayer {
                     diff_id: image.diff_id.clone(),
                     blob,
-                    created: None,
+                    created: image.created,
                 });
             }
             Origin::Step { created } => *created,
@@ -329,6 +329,7 @@ mod tests {
             Settings {
                 grade: Grade::Root,
                 jobs: NonZeroUsize::MIN,
+                now: || Timestamp::new(0, 0),
                 resolv_conf: String::new(),
             },
         );

@@ -34,6 +34,7 @@ mod mounts;
 mod outcome;
 mod output;
 mod plan;
+mod remote;
 mod reporter;
 mod request;
 mod roots;
@@ -81,6 +82,8 @@ pub struct Settings {
     pub grade: Grade,
     /// Blobs moved, and layers unpacked, at the same time.
     pub jobs: NonZeroUsize,
+    /// The time, for what is signed with it.
+    pub now: fn() -> Timestamp,
     /// The host's `/etc/resolv.conf`, which steps on the host's network see.
     pub resolv_conf: String,
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::Engine;
 use crate::blobs::StoreBlobs;
+use crate::error::chain_text;
 use crate::error::{LoadError, OutputError};
 use crate::request::ArchiveKind;
 
@@ -103,18 +104,6 @@ fn failure(answer: &str) -> Option<String> {
         let text = message.get("error").or_else(|| message.get("message"))?;
         Some(text.as_str()?.trim().to_owned())
     })
-}
-
-/// An error with its causes on one line.
-fn chain_text(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

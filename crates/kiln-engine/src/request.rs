@@ -43,6 +43,10 @@ pub struct BuildRequest {
     pub outputs: Vec<Output>,
     /// Which cached results may be used.
     pub cache: CacheUse,
+    /// Caches that are looked into (`--cache-from`).
+    pub cache_from: Vec<kiln_cache::CacheSource>,
+    /// Caches that are written (`--cache-to`).
+    pub cache_to: Vec<kiln_cache::CacheTarget>,
     /// When a base image is looked up in its registry.
     pub pull: Pull,
     /// What steps are given beside their root.

@@ -3,7 +3,8 @@
 use kiln_base::events::StepNumber;
 use kiln_base::{CancelToken, Cancelled};
 use kiln_exec::{
-    ExecError, MountKind, Network, Stdio, StepMount, StepSpec, hosts_file, resolv_conf,
+    Confinement, Control, ExecError, MountKind, Network, Resources, Security, Stdio, StepMount,
+    StepSpec, hosts_file, resolv_conf, run_confined, supports,
 };
 use kiln_graph::{Part, RunOp};
 use kiln_sys::fs::Dir;
@@ -62,7 +63,9 @@ pub(crate) fn run(
         stdio: Stdio::Captured,
     };
     let mut output = |stream, bytes: &[u8]| reporter.output(number, stream, bytes);
-    let status = match kiln_exec::run(&spec, &mut output, cancel) {
+    let confinement = confinement(op, &request.steps)?;
+    let control = Control::new();
+    let status = match run_confined(&spec, &confinement, &mut output, cancel, &control) {
         Err(ExecError::Cancelled) => return Err(Cancelled.into()),
         result => result?,
     };
@@ -75,6 +78,55 @@ pub(crate) fn run(
     }
     drop(spec);
     Ok(root.commit(engine.now())?)
+}
+
+/// How tightly a step is held.
+fn confinement(op: &RunOp, settings: &StepSettings) -> Result<Confinement, StepError> {
+    Ok(Confinement {
+        security: match op.security {
+            kiln_graph::Security::Sandbox => Security::Sandbox,
+            kiln_graph::Security::Insecure => Security::Insecure,
+        },
+        emulation: supports(
+            &op.platform.architecture,
+            op.platform.variant.as_deref().unwrap_or_default(),
+        )?,
+        shm_bytes: settings.shm_size,
+        ulimits: settings
+            .ulimits
+            .iter()
+            .map(|limit| kiln_exec::Ulimit {
+                name: limit.name.clone(),
+                soft: limit.soft,
+                hard: limit.hard,
+            })
+            .collect(),
+        resources: resources(settings)?,
+        cgroup_parent: settings.cgroup_parent.clone(),
+    })
+}
+
+fn resources(settings: &StepSettings) -> Result<Resources, StepError> {
+    let mut resources = Resources::default();
+    for (name, value) in &settings.resources {
+        let wrong = || StepError::Resource {
+            name: name.clone(),
+            value: value.clone(),
+        };
+        let size = || value.parse::<u64>().map(Some).map_err(|_| wrong());
+        let signed = || value.parse::<i64>().map(Some).map_err(|_| wrong());
+        match name.as_str() {
+            "memory" => resources.memory = size()?,
+            "memory-swap" => resources.memory_swap = signed()?,
+            "cpu-shares" => resources.cpu_shares = size()?,
+            "cpu-period" => resources.cpu_period = size()?,
+            "cpu-quota" => resources.cpu_quota = signed()?,
+            "cpuset-cpus" => resources.cpuset_cpus = Some(value.clone()),
+            "cpuset-mems" => resources.cpuset_mems = Some(value.clone()),
+            _ => return Err(wrong()),
+        }
+    }
+    Ok(resources)
 }
 
 /// What a request says for all its steps, as parts of their keys. Not the host's name servers and

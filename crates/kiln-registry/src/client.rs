@@ -59,6 +59,11 @@ impl Client {
         }
     }
 
+    /// What the client was made from.
+    pub const fn config(&self) -> &ClientConfig {
+        &self.config
+    }
+
     /// A conversation with the registry itself, for what has to be there.
     pub(crate) fn session<'a>(
         &'a self,

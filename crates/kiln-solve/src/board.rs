@@ -22,6 +22,8 @@ pub(crate) enum Work<K, O> {
         fast: Option<K>,
         inputs: Vec<Input<K, O>>,
     },
+    /// Get the step's result from elsewhere.
+    Fetch(Keys<K>),
     /// Run the step.
     Run { keys: Keys<K>, inputs: Vec<O> },
 }
@@ -33,6 +35,8 @@ pub(crate) enum Outcome<K, O> {
     FastKey(FastKey<K>, Option<LookUp<K, O>>),
     /// A slow key was made and looked up.
     SlowKey(Keys<K>, LookUp<K, O>),
+    /// The result was got from elsewhere, if it was still there.
+    Fetched(Keys<K>, Option<O>),
     /// The step ran.
     Ran(O),
 }
@@ -52,12 +56,23 @@ enum Status<K, O> {
     },
     /// The slow key is being made and looked up, or queued for it.
     SlowKeying,
-    /// The key is known, nothing is stored under it.
-    Missing { keys: Keys<K>, never_seen: bool },
+    /// The key is known, nothing is stored under it here.
+    Missing { keys: Keys<K>, absence: Absence },
     /// The step runs, or is queued to.
     Running { key: K },
     /// The output is there.
     Done { key: K, output: O },
+}
+
+/// Where a result is that is not here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Absence {
+    /// Nowhere, and nothing that is made from it is anywhere.
+    NeverSeen,
+    /// Nowhere.
+    Gone,
+    /// Where it can be fetched from.
+    Elsewhere,
 }
 
 #[derive(Debug)]
@@ -76,6 +91,8 @@ pub(crate) struct Board<'a, K, O> {
     slots: Vec<Slot<K, O>>,
     to_key: BTreeSet<usize>,
     to_run: BTreeMap<usize, Keys<K>>,
+    /// Those of `to_run` that are fetched instead.
+    to_fetch: BTreeSet<usize>,
     in_hand: BTreeSet<usize>,
     /// How many of `in_hand` are about keys.
     keying: usize,
@@ -109,6 +126,7 @@ impl<'a, K: Clone, O: Clone> Board<'a, K, O> {
             slots,
             to_key: BTreeSet::new(),
             to_run: BTreeMap::new(),
+            to_fetch: BTreeSet::new(),
             in_hand: BTreeSet::new(),
             keying: 0,
         };
@@ -160,6 +178,11 @@ impl<'a, K: Clone, O: Clone> Board<'a, K, O> {
             (step, self.key_work(step))
         } else {
             let (step, keys) = self.to_run.pop_first()?;
+            if self.to_fetch.remove(&step) {
+                self.in_hand.insert(step);
+                let work = Work::Fetch(keys);
+                return Some(Task { step, work });
+            }
             let inputs = self.dag.inputs(step).iter();
             let inputs = inputs.filter_map(|&input| self.output(input).cloned());
             let inputs = inputs.collect();
@@ -181,7 +204,12 @@ impl<'a, K: Clone, O: Clone> Board<'a, K, O> {
                 self.keying -= 1;
                 self.looked_up(step, keys, found);
             }
-            Outcome::Ran(output) => {
+            Outcome::Fetched(keys, None) => {
+                let absence = Absence::Gone;
+                self.slots[step].status = Status::Missing { keys, absence };
+                self.want_inputs(step);
+            }
+            Outcome::Fetched(_, Some(output)) | Outcome::Ran(output) => {
                 if let Status::Running { key } = &self.slots[step].status {
                     let key = key.clone();
                     self.done(step, key, output);
@@ -193,6 +221,13 @@ impl<'a, K: Clone, O: Clone> Board<'a, K, O> {
     fn fast_keyed(&mut self, step: usize, fast: FastKey<K>, found: Option<LookUp<K, O>>) {
         let (fast, content_of) = match (fast, found) {
             (_, Some(LookUp::Hit { key, output })) => return self.done(step, key, output),
+            (FastKey::Tentative { key: fast, .. }, Some(LookUp::Elsewhere { key })) => {
+                let keys = Keys::Slow {
+                    slow: key.clone(),
+                    fast: Some(fast),
+                };
+                return self.looked_up(step, keys, LookUp::Elsewhere { key });
+            }
             (FastKey::Known(key), found) => {
                 let found = found.unwrap_or(LookUp::Absent);
                 return self.looked_up(step, Keys::Fast(key), found);
@@ -209,14 +244,18 @@ impl<'a, K: Clone, O: Clone> Board<'a, K, O> {
 
     /// The last look-up of the step: from here on its key is certain.
     fn looked_up(&mut self, step: usize, keys: Keys<K>, found: LookUp<K, O>) {
-        let never_seen = match found {
-            LookUp::Hit { key, output } => return self.done(step, key, output),
-            LookUp::Absent => false,
-            LookUp::NeverSeen => true,
+        let (keys, absence) = match (found, keys) {
+            (LookUp::Hit { key, output }, _) => return self.done(step, key, output),
+            (LookUp::Absent, keys) => (keys, Absence::Gone),
+            (LookUp::NeverSeen, keys) => (keys, Absence::NeverSeen),
+            (LookUp::Elsewhere { key }, Keys::Fast(_)) => (Keys::Fast(key), Absence::Elsewhere),
+            (LookUp::Elsewhere { key: slow }, Keys::Slow { fast, .. }) => {
+                (Keys::Slow { slow, fast }, Absence::Elsewhere)
+            }
         };
-        self.slots[step].status = Status::Missing { keys, never_seen };
+        self.slots[step].status = Status::Missing { keys, absence };
         if self.slots[step].wanted {
-            self.want_inputs(step);
+            self.want_made(step);
         }
         self.tell_children(step);
     }
@@ -240,6 +279,22 @@ impl<'a, K: Clone, O: Clone> Board<'a, K, O> {
             return;
         }
         if matches!(self.slots[step].status, Status::Missing { .. }) {
+            self.want_made(step);
+        }
+    }
+
+    /// Has the output of a step that is not here fetched or made.
+    fn want_made(&mut self, step: usize) {
+        let elsewhere = matches!(
+            self.slots[step].status,
+            Status::Missing {
+                absence: Absence::Elsewhere,
+                ..
+            }
+        );
+        if elsewhere {
+            self.queue_run_if_ready(step);
+        } else {
             self.want_inputs(step);
         }
     }
@@ -251,8 +306,13 @@ impl<'a, K: Clone, O: Clone> Board<'a, K, O> {
             for &input in self.dag.inputs(step) {
                 let slot = &mut self.slots[input];
                 let was_wanted = std::mem::replace(&mut slot.wanted, true);
-                if !was_wanted && matches!(slot.status, Status::Missing { .. }) {
-                    missing.push(input);
+                match slot.status {
+                    Status::Missing {
+                        absence: Absence::Elsewhere,
+                        ..
+                    } if !was_wanted => self.queue_run_if_ready(input),
+                    Status::Missing { .. } if !was_wanted => missing.push(input),
+                    _ => {}
                 }
             }
             self.queue_run_if_ready(step);
@@ -270,7 +330,7 @@ impl<'a, K: Clone, O: Clone> Board<'a, K, O> {
             let never_seen = matches!(
                 slot.status,
                 Status::Missing {
-                    never_seen: true,
+                    absence: Absence::NeverSeen,
                     ..
                 }
             );
@@ -305,13 +365,17 @@ impl<'a, K: Clone, O: Clone> Board<'a, K, O> {
 
     fn queue_run_if_ready(&mut self, step: usize) {
         let slot = &self.slots[step];
-        let Status::Missing { keys, .. } = &slot.status else {
+        let Status::Missing { keys, absence } = &slot.status else {
             return;
         };
+        let elsewhere = *absence == Absence::Elsewhere;
         let inputs = self.dag.inputs(step);
-        if slot.wanted && inputs.iter().all(|&input| self.is_done(input)) {
+        if slot.wanted && (elsewhere || inputs.iter().all(|&input| self.is_done(input))) {
             let keys = keys.clone();
             let key = keys.primary().clone();
+            if elsewhere {
+                self.to_fetch.insert(step);
+            }
             self.slots[step].status = Status::Running { key };
             self.to_run.insert(step, keys);
         }

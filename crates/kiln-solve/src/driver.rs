@@ -45,6 +45,15 @@ pub trait Driver: Sync {
         cancel: &CancelToken,
     ) -> Result<LookUp<Self::Key, Self::Output>, Self::Error>;
 
+    /// Gets a result that is [`LookUp::Elsewhere`], under a key of [`Keys::primary`] that is the one
+    /// the look-up gave. `None` where it can't be had after all: then the step runs.
+    fn fetch(
+        &self,
+        step: usize,
+        keys: &Keys<Self::Key>,
+        cancel: &CancelToken,
+    ) -> Result<Option<Self::Output>, Self::Error>;
+
     /// Does the step and stores its result, under [`Keys::primary`] and findable by both keys.
     /// Returns early once `cancel` is set; what it returns then is dropped.
     fn run(
@@ -108,6 +117,12 @@ pub enum LookUp<K, O> {
         key: K,
         /// The result.
         output: O,
+    },
+    /// The result is kept elsewhere: [`Driver::fetch`] gets it, if anything wants it. What it was
+    /// made from is not needed for that.
+    Elsewhere {
+        /// As for [`LookUp::Hit`].
+        key: K,
     },
     /// The result is not there, but results made from it may be: the step runs only when it is
     /// clear that it has to.

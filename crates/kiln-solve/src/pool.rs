@@ -221,6 +221,10 @@ impl<'a, D: Driver> Pool<'a, D> {
                 let found = driver.look_up(step, &keys, stop)?;
                 Outcome::SlowKey(keys, found)
             }
+            Work::Fetch(keys) => {
+                let output = driver.fetch(step, &keys, stop)?;
+                Outcome::Fetched(keys, output)
+            }
             Work::Run { keys, inputs } => Outcome::Ran(driver.run(step, &keys, inputs, stop)?),
         })
     }

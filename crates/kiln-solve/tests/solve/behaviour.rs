@@ -108,6 +108,55 @@ fn an_intermediate_without_a_record_does_not_run_below_a_hit() {
 }
 
 #[test]
+fn only_what_is_wanted_is_fetched() {
+    let mut store = Store::default();
+    store.build(TWO_STAGES);
+    store.move_elsewhere(&[]);
+    check(&mut store, TWO_STAGES, &expect![[r#"
+        base: -
+        src: fetched
+        copy: - by content
+        make: -
+        final: -
+        check: fetched
+        => check0(final0(base0(),make0(copy0(base0(),main.c))))
+    "#]]);
+}
+
+#[test]
+fn a_changed_end_fetches_what_it_is_made_from() {
+    let mut store = Store::default();
+    store.build(TWO_STAGES);
+    store.move_elsewhere(&[]);
+    let changed = TWO_STAGES.replace("check:", "check@1:");
+    check(&mut store, &changed, &expect![[r#"
+        base: -
+        src: fetched
+        copy: - by content
+        make: -
+        final: fetched
+        check: ran
+        => check1(final0(base0(),make0(copy0(base0(),main.c))))
+    "#]]);
+}
+
+#[test]
+fn what_can_t_be_fetched_is_made() {
+    let mut store = Store::default();
+    store.build(TWO_STAGES);
+    store.move_elsewhere(&["check", "final"]);
+    check(&mut store, TWO_STAGES, &expect![[r#"
+        base: fetched
+        src: fetched
+        copy: - by content
+        make: fetched
+        final: fetched ran
+        check: fetched ran
+        => check0(final0(base0(),make0(copy0(base0(),main.c))))
+    "#]]);
+}
+
+#[test]
 fn a_gone_target_runs_from_the_nearest_results() {
     let mut store = Store::default();
     store.build("a\n b: a\n c: b\n d: c");

@@ -31,6 +31,9 @@ pub(crate) struct Store {
     pub(crate) records: BTreeMap<String, (String, String)>,
     /// Every key that ever had a record; `None` answers [`LookUp::Absent`] instead of asking it.
     pub(crate) seen: Option<BTreeSet<String>>,
+    /// Results that can be fetched: key to primary key and output, `None` where it is gone after
+    /// all.
+    pub(crate) elsewhere: BTreeMap<String, (String, Option<String>)>,
 }
 
 type Hook<'a> = dyn Fn(&str, &CancelToken) -> Result<(), String> + Sync + 'a;
@@ -157,10 +160,25 @@ impl Driver for Toy<'_> {
             }
             return Ok(LookUp::Hit { key, output });
         }
+        if let Some((key, _)) = store.elsewhere.get(keys.primary()) {
+            return Ok(LookUp::Elsewhere { key: key.clone() });
+        }
         Ok(match &store.seen {
             Some(seen) if !seen.contains(keys.primary()) => LookUp::NeverSeen,
             _ => LookUp::Absent,
         })
+    }
+
+    fn fetch(
+        &self,
+        step: usize,
+        keys: &Keys<String>,
+        _cancel: &CancelToken,
+    ) -> Result<Option<String>, String> {
+        self.note(step, "fetched");
+        let store = self.store.lock().unwrap();
+        let found = store.elsewhere.get(keys.primary());
+        Ok(found.and_then(|(_, output)| output.clone()))
     }
 
     fn run(
@@ -243,6 +261,15 @@ impl Store {
         self.records.retain(|_, (key, _)| !key.starts_with(&prefix));
     }
 
+    /// Moves every record elsewhere; what is `gone` turns out not to be there.
+    pub(crate) fn move_elsewhere(&mut self, gone: &[&str]) {
+        for (key, (primary, output)) in std::mem::take(&mut self.records) {
+            let is_gone = gone.iter().any(|name| key.starts_with(&format!("{name}@")));
+            let output = (!is_gone).then_some(output);
+            self.elsewhere.insert(key, (primary, output));
+        }
+    }
+
     /// Builds the last step of the graph with one job and with four, which has to come to the
     /// same, and tells for each step what happened to it.
     pub(crate) fn build(&mut self, graph: &str) -> String {
@@ -252,7 +279,7 @@ impl Store {
             let solved = toy.solve(&[steps.len() - 1], jobs, &CancelToken::new());
             let mut text = String::new();
             for (index, step) in steps.iter().enumerate() {
-                let fate = ["hit", "ran"].into_iter();
+                let fate = ["hit", "fetched", "ran"].into_iter();
                 let fate = fate.filter(|call| toy.count(index, call) > 0);
                 let fate = fate.collect::<Vec<_>>().join(" ");
                 let slow = if toy.count(index, "slow key") > 0 {

@@ -1,0 +1,303 @@
+//! Caches of other machines: looked into for steps that the store does not have, and written.
+//!
+//! A cache is help and no more: one that can't be read, or whose layers are gone, costs time and is
+//! worth a warning. One that was to be written and could not is an error, unless it says otherwise.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, Read};
+use std::sync::{Mutex, PoisonError};
+
+use kiln_base::CancelToken;
+use kiln_cache::{Context, Exported, Found, Imported, Mode, Record, Target};
+use kiln_graph::{Graph, Op};
+use kiln_image::BlobSource;
+use kiln_oci::{Descriptor, Digest, chain_ids};
+use kiln_store::{BlobWriter, CacheKey};
+
+use crate::Engine;
+use crate::assemble::ReadyLayer;
+use crate::blobs::StoreBlobs;
+use crate::build::in_image;
+use crate::chain::{Chain, ChainLayer, ImageLayer, Origin};
+use crate::error::{BuildError, LayerError, StepError};
+use crate::layers::LayerQueue;
+use crate::plan::PlannedBuild;
+use crate::reporter::Reporter;
+
+/// What a step came to.
+#[derive(Debug, Clone)]
+pub(crate) struct StepResult {
+    pub(crate) step: usize,
+    /// The keys that lead to it; the one that others build upon first.
+    pub(crate) keys: Vec<CacheKey>,
+    pub(crate) chain: Chain,
+}
+
+/// The caches that a call looks into.
+pub(crate) struct RemoteCaches<'a> {
+    engine: &'a Engine,
+    imported: Vec<Imported<'a>>,
+    /// What was found: a key is asked for several times.
+    known: Mutex<HashMap<CacheKey, Option<(usize, Found)>>>,
+}
+
+impl Engine {
+    fn cache_context(&self) -> Context<'_> {
+        Context {
+            registry: &self.registry,
+            config: self.registry.config(),
+            clock: self.settings.now,
+        }
+    }
+
+    /// Reads the documents of all caches that the builds name.
+    pub(crate) fn import_caches<'a>(
+        &'a self,
+        builds: &[PlannedBuild<'_>],
+        reporter: &Reporter<'_>,
+        cancel: &CancelToken,
+    ) -> Result<RemoteCaches<'a>, BuildError> {
+        let mut imported = Vec::new();
+        let mut seen = Vec::new();
+        for source in builds.iter().flat_map(|build| &build.request.cache_from) {
+            if seen.contains(&source) {
+                continue;
+            }
+            seen.push(source);
+            match kiln_cache::import(source, self.cache_context(), cancel) {
+                Ok(cache) => imported.push(cache),
+                Err(_) if cancel.is_cancelled() => cancel.check()?,
+                Err(error) => {
+                    let text = crate::error::chain_text(&error);
+                    reporter.warn(&format!("a cache is not used: {text}"), None);
+                }
+            }
+        }
+        Ok(RemoteCaches {
+            engine: self,
+            imported,
+            known: Mutex::default(),
+        })
+    }
+}
+
+impl RemoteCaches<'_> {
+    /// What the first cache that knows the key has.
+    pub(crate) fn find(&self, key: &CacheKey) -> Option<Found> {
+        Some(self.look_up(key)?.1)
+    }
+
+    fn look_up(&self, key: &CacheKey) -> Option<(usize, Found)> {
+        if self.imported.is_empty() {
+            return None;
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let look = || {
+            let found =
+                |(number, cache): (usize, &Imported<'_>)| Some((number, cache.find(&key.0)?));
+            self.imported.iter().enumerate().find_map(found)
+        };
+        known.entry(*key).or_insert_with(look).clone()
+    }
+
+    /// Gets the layers of a result and unpacks them. `None`, after a warning, where they can't be
+    /// had.
+    pub(crate) fn fetch(
+        &self,
+        key: &CacheKey,
+        reporter: &Reporter<'_>,
+        cancel: &CancelToken,
+    ) -> Result<Option<Chain>, StepError> {
+        let Some((number, found)) = self.look_up(key) else {
+            return Ok(None);
+        };
+        let cache = &self.imported[number];
+        let chain = self.chain(&found);
+        if self.engine.is_unpacked(&chain)? {
+            return Ok(Some(chain));
+        }
+        let title = format!("import from {}", cache.place());
+        let fetched = reporter.step(&title, cancel, |number| -> Result<(), StepError> {
+            for layer in &found.layers {
+                self.fetch_layer(cache, &layer.descriptor, cancel)?;
+            }
+            Ok(self
+                .engine
+                .unpack_chain(&chain, (reporter, number), cancel)?)
+        });
+        match fetched {
+            Ok(()) => Ok(Some(chain)),
+            Err(error) if cancel.is_cancelled() => Err(error),
+            Err(error) => {
+                let text = crate::error::chain_text(&error);
+                reporter.warn(&format!("a cached result is not used: {text}"), None);
+                Ok(None)
+            }
+        }
+    }
+
+    fn fetch_layer(
+        &self,
+        cache: &Imported<'_>,
+        layer: &Descriptor,
+        cancel: &CancelToken,
+    ) -> Result<(), StepError> {
+        let store = &self.engine.store;
+        if store.has_blob(&layer.digest)? {
+            return Ok(());
+        }
+        let mut blob: BlobWriter = store.blob_writer()?;
+        cache.fetch_blob(layer, &mut blob, cancel)?;
+        blob.commit(Some((&layer.digest, layer.size)))
+            .map_err(LayerError::from)
+            .map_err(|error| StepError::Layer(Box::new(error)))?;
+        Ok(())
+    }
+
+    /// A result as a chain of layers.
+    pub(crate) fn chain(&self, found: &Found) -> Chain {
+        let diff_ids: Vec<Digest> = found
+            .layers
+            .iter()
+            .map(|layer| layer.diff_id.clone())
+            .collect();
+        let layers = chain_ids(&diff_ids)
+            .iter()
+            .zip(&found.layers)
+            .map(|(chain_id, layer)| ChainLayer {
+                snapshot: self.engine.machine.snapshot_of_chain(chain_id),
+                origin: Origin::Image(Box::new(ImageLayer {
+                    diff_id: layer.diff_id.clone(),
+                    blob: layer.descriptor.clone(),
+                    created: layer.created,
+                })),
+            })
+            .collect();
+        Chain { layers }
+    }
+}
+
+/// Results that are to be exported.
+pub(crate) struct Exporter<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) graph: &'a Graph,
+    pub(crate) remote: &'a RemoteCaches<'a>,
+    pub(crate) results: Vec<StepResult>,
+    pub(crate) reporter: &'a Reporter<'a>,
+    pub(crate) cancel: &'a CancelToken,
+}
+
+impl Exporter<'_> {
+    /// Writes a build's caches.
+    pub(crate) fn export(
+        &self,
+        build: &PlannedBuild<'_>,
+        layers: &LayerQueue<'_>,
+    ) -> Result<(), BuildError> {
+        for target in &build.request.cache_to {
+            if target.target == Target::Inline {
+                continue;
+            }
+            let title = format!("export the cache to {}", place(&target.target));
+            let exported = self.reporter.step(&title, self.cancel, |_| {
+                let records = self.records(build, target.mode, layers)?;
+                let exported = Exported {
+                    records,
+                    mount_from: Vec::new(),
+                };
+                let context = self.engine.cache_context();
+                kiln_cache::export(target, &exported, self, context, self.cancel)?;
+                Ok::<_, BuildError>(())
+            });
+            match exported {
+                Err(error) if target.ignore_error && !self.cancel.is_cancelled() => {
+                    let text = crate::error::chain_text(&error);
+                    self.reporter
+                        .warn(&format!("the cache was not exported: {text}"), None);
+                }
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The results that a mode asks for, with their layers packed.
+    pub(crate) fn records(
+        &self,
+        build: &PlannedBuild<'_>,
+        mode: Mode,
+        layers: &LayerQueue<'_>,
+    ) -> Result<Vec<Record>, BuildError> {
+        let wanted: BTreeSet<usize> = match mode {
+            Mode::Max => self.results.iter().map(|result| result.step).collect(),
+            Mode::Min => build
+                .results
+                .iter()
+                .flat_map(|result| in_image(self.graph, result.target))
+                .map(kiln_graph::StepIndex::as_usize)
+                .collect(),
+        };
+        let kept = |result: &&StepResult| {
+            let op = &self.graph.steps()[result.step].op;
+            wanted.contains(&result.step) && !matches!(op, Op::Http(_) | Op::Git(_))
+        };
+        let mut records = Vec::new();
+        for result in self.results.iter().filter(kept) {
+            self.cancel.check()?;
+            let ready = layers.ready(&result.chain)?;
+            let created = ready.last().and_then(|layer| layer.created);
+            records.push(Record {
+                keys: result.keys.iter().map(|key| key.0).collect(),
+                layers: ready.into_iter().map(layer).collect(),
+                extra: Vec::new(),
+                created,
+            });
+        }
+        Ok(records)
+    }
+}
+
+/// A target as progress calls it.
+fn place(target: &Target) -> String {
+    match target {
+        Target::Registry(registry) => registry.reference.familiar(),
+        Target::Local(local) => local.dest.display().to_string(),
+        Target::Inline => "the image".to_owned(),
+        Target::S3(s3) => format!("the bucket {}", s3.bucket),
+        Target::Gha(gha) => format!("GitHub's cache `{}`", gha.scope),
+    }
+}
+
+fn layer(ready: ReadyLayer) -> kiln_cache::Layer {
+    kiln_cache::Layer {
+        descriptor: ready.blob,
+        diff_id: ready.diff_id,
+        created: ready.created,
+    }
+}
+
+/// Layers come from the store; those of results that were found in a cache but not needed come from
+/// there.
+impl BlobSource for Exporter<'_> {
+    fn open(&self, digest: &Digest) -> io::Result<Option<Box<dyn Read + Send>>> {
+        let store = StoreBlobs(&self.engine.store);
+        if let Some(blob) = store.open(digest)? {
+            return Ok(Some(blob));
+        }
+        let known = self.remote.known.lock();
+        let known = known.unwrap_or_else(PoisonError::into_inner);
+        let found = known.values().flatten().find_map(|(number, found)| {
+            let layer = found.layers.iter();
+            let mut layer = layer.filter(|layer| layer.descriptor.digest == *digest);
+            Some((*number, layer.next()?.descriptor.clone()))
+        });
+        drop(known);
+        let Some((number, descriptor)) = found else {
+            return Ok(None);
+        };
+        self.remote
+            .fetch_layer(&self.remote.imported[number], &descriptor, self.cancel)
+            .map_err(io::Error::other)?;
+        store.open(digest)
+    }
+}
