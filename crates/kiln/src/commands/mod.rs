@@ -4,7 +4,10 @@ mod bootstrap;
 mod build;
 mod doctor;
 mod image;
+mod lint;
 mod meta;
+mod metadata;
+mod question;
 mod run;
 mod store;
 mod transfer;
@@ -21,7 +24,7 @@ use kiln_sys::namespace::{self, Grade, GradeWish};
 use crate::args::{Cli, Command, SandboxChoice};
 use crate::error::CliError;
 use crate::render::LogFile;
-use crate::settings::{self, Environment, Layer, Packing, Settings};
+use crate::settings::{self, Asked, Environment, Layer, Packing, Settings};
 use crate::style::Style;
 use crate::terminal;
 
@@ -75,6 +78,7 @@ impl Invocation {
         let settings = kiln_engine::Settings {
             grade,
             jobs: self.settings.jobs,
+            now,
             // Without the file a step resolves no names, as the host doesn't.
             resolv_conf: kiln_sys::files::read_to_string("/etc/resolv.conf").unwrap_or_default(),
         };
@@ -93,8 +97,9 @@ impl Invocation {
 
     /// How layers are written where no output says otherwise.
     fn packing(&self) -> Result<Packing, CliError> {
-        let (_, packing) = settings::resolve_outputs(&[], None, &self.settings, &self.environment)?;
-        Ok(packing)
+        let nothing = Asked::default();
+        let outputs = settings::resolve_outputs(nothing, &self.settings, &self.environment)?;
+        Ok(outputs.packing)
     }
 }
 
@@ -117,6 +122,8 @@ pub(crate) fn run_without_settings(command: &Command) -> Option<Result<ExitCode,
 pub(crate) fn run(command: &Command, invocation: &Invocation) -> Result<ExitCode, CliError> {
     match command {
         Command::Build(args) => build::build(args, invocation),
+        Command::Buildx(_) => unreachable!("the parser puts the command itself in its place"),
+        Command::Lint(args) => lint::lint(args, invocation),
         Command::Run(args) => run::run(args, invocation),
         Command::Bootstrap(args) => bootstrap::bootstrap(args, invocation),
         Command::Images(args) => image::images(args, invocation),
