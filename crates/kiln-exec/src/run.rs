@@ -1,40 +1,31 @@
 //! Running a program to its end, seen from kiln.
 
 mod held;
+mod pack;
 mod program;
 mod streams;
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
-use std::sync::LazyLock;
 
 use kiln_base::CancelToken;
 use kiln_base::events::Stream;
-use kiln_sys::binfmt::Handler;
 use kiln_sys::idmap::{IdMap, write_identity};
-use kiln_sys::mount::{Attributes, Recursion, bind_fd, set_attributes};
 use kiln_sys::namespace::Grade;
 use kiln_sys::process::spawn;
-use kiln_sys::sandbox::BpfInstruction;
 use kiln_sys::signal::Signal;
-use rustix::fs::{FileType, MemfdFlags, fstat, memfd_create};
+use rustix::fs::{FileType, fstat};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::cgroup::Groups;
-use crate::spec::Access;
 use crate::stubs::{Kind, StubError, Stubs};
-use crate::wire::{
-    GO_ON, Report, WireEmulator, WireGrade, WireMount, WireMountKind, WireStep, WireStreams,
-    WireUlimit, encode_step, receive_report, send_signal,
-};
-use crate::{
-    Confinement, Control, Emulation, ExecError, MountKind, Network, Security, Stage, Stdio,
-    StepMount, StepSpec, Ulimit, capabilities, seccomp,
-};
+use crate::wire::{GO_ON, Report, receive_report, send_signal};
+use crate::{Confinement, Control, Emulation, ExecError, MountKind, Stage, StepMount, StepSpec};
 use held::Held;
+use pack::Packed;
 use streams::Streams;
 
 /// How a program ended.
@@ -296,165 +287,4 @@ fn give_ids(helper: &OwnedFd, id: i32) -> Result<Option<Report>, ExecError> {
         Some((report, _)) => Ok(Some(report)),
         None => Err(ExecError::HelperDied("before it had ids".to_owned())),
     }
-}
-
-/// The default filter, the same for every step and compiled once.
-static FILTER: LazyLock<Option<Vec<BpfInstruction>>> = LazyLock::new(|| {
-    let family = seccomp::Family::host()?;
-    Some(seccomp::filter(family, capabilities::DEFAULT))
-});
-
-/// A step in the form that the helper reads, with the descriptors that go with it.
-struct Packed {
-    wire: WireStep,
-    descriptors: Vec<OwnedFd>,
-}
-
-impl Packed {
-    fn new(
-        (spec, confinement): (&StepSpec<'_>, &Confinement),
-        control: &OwnedFd,
-        (held, groups): (&Held, &Groups),
-    ) -> Result<Self, ExecError> {
-        let mut descriptors = Vec::new();
-        let mounts = spec.mounts.iter().enumerate().map(|(index, mount)| {
-            let kind = pack_mount(index, mount, &mut descriptors);
-            kind.map_err(|cause| ExecError::Mount {
-                target: mount.target.clone(),
-                cause,
-            })
-            .map(|kind| WireMount {
-                target: mount.target.clone(),
-                kind,
-            })
-        });
-        let mounts = mounts.collect::<Result<_, _>>()?;
-        let wire = WireStep {
-            control: control.as_raw_fd(),
-            root: spec.root.as_raw_fd(),
-            grade: match (&confinement.emulation, spec.grade) {
-                // In a user namespace of its own root is root of that only.
-                (Emulation::Private(_), Grade::Root) => WireGrade::RootlessMapped,
-                (_, grade) => grade.into(),
-            },
-            argv: spec.argv.clone(),
-            env: environment(spec),
-            cwd: spec.cwd.clone(),
-            uid: spec.user.uid,
-            gid: spec.user.gid,
-            groups: spec.user.groups.clone(),
-            hostname: spec.hostname.clone(),
-            own_network: spec.network == Network::None,
-            streams: match spec.stdio {
-                Stdio::Captured => WireStreams::Pipes,
-                Stdio::Inherited => WireStreams::Inherited,
-                Stdio::Terminal => WireStreams::Terminal,
-            },
-            mounts,
-            held: held.directory().map(|directory| directory.as_raw_fd()),
-            insecure: confinement.security == Security::Insecure,
-            shm_bytes: confinement.shm_bytes,
-            ulimits: confinement.ulimits.iter().map(pack_ulimit).collect(),
-            groups_to_join: groups.to_join(),
-            emulator: match &confinement.emulation {
-                Emulation::Private(handler) => Some(pack_emulator(handler)),
-                Emulation::Native | Emulation::Host { .. } => None,
-            },
-        };
-        Ok(Self { wire, descriptors })
-    }
-
-    fn to_memory(&self) -> io::Result<OwnedFd> {
-        // Without a table for this machine nothing is run: an open sandbox would be worse.
-        let filter = FILTER.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-        memory_file("kiln-step", &encode_step(&self.wire, filter)?)
-    }
-}
-
-fn pack_ulimit(limit: &Ulimit) -> WireUlimit {
-    WireUlimit {
-        name: limit.name.clone(),
-        soft: limit.soft,
-        hard: limit.hard,
-    }
-}
-
-fn pack_emulator(handler: &Handler) -> WireEmulator {
-    WireEmulator {
-        name: handler.name.clone(),
-        magic: handler.magic.clone(),
-        mask: handler.mask.clone(),
-        interpreter: handler.interpreter.clone(),
-    }
-}
-
-fn memory_file(name: &str, content: &[u8]) -> io::Result<OwnedFd> {
-    let mut file = std::fs::File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
-    file.write_all(content)?;
-    Ok(file.into())
-}
-
-fn pack_mount(
-    index: usize,
-    mount: &StepMount<'_>,
-    descriptors: &mut Vec<OwnedFd>,
-) -> io::Result<WireMountKind> {
-    match &mount.kind {
-        MountKind::Secret { .. } | MountKind::Agent { .. } => Ok(WireMountKind::Held {
-            name: held::name(index),
-        }),
-        MountKind::Tmpfs { size, mode } => Ok(WireMountKind::Tmpfs {
-            size: *size,
-            mode: *mode,
-        }),
-        MountKind::File { content, mode } => {
-            let content = memory_file("kiln-file", content)?;
-            let number = content.as_raw_fd();
-            descriptors.push(content);
-            Ok(WireMountKind::File {
-                content: number,
-                mode: *mode,
-            })
-        }
-        MountKind::Bind { source, access } => {
-            let directory = FileType::from_raw_mode(fstat(source)?.st_mode) == FileType::Directory;
-            let mount = bind_source(*source, *access)?;
-            let number = mount.as_raw_fd();
-            descriptors.push(mount);
-            Ok(WireMountKind::Attach {
-                mount: number,
-                directory,
-            })
-        }
-    }
-}
-
-fn bind_source(source: BorrowedFd<'_>, access: Access) -> io::Result<OwnedFd> {
-    let mount = match bind_fd(source, Recursion::Below) {
-        // A detached mount, which only newer kernels copy, can be attached as it is.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => source.try_clone_to_owned()?,
-        result => result?,
-    };
-    if access == Access::ReadOnly {
-        let read_only = Attributes::MOUNT_ATTR_RDONLY;
-        set_attributes(mount.as_fd(), read_only, Recursion::Below)?;
-    }
-    Ok(mount)
-}
-
-fn environment(spec: &StepSpec<'_>) -> Vec<String> {
-    let has_home = spec
-        .env
-        .iter()
-        .any(|(name, value)| name == "HOME" && !value.is_empty());
-    let mut variables: Vec<String> = spec
-        .env
-        .iter()
-        .filter(|(name, _)| has_home || name != "HOME")
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    if !has_home {
-        variables.push(format!("HOME={}", spec.user.home));
-    }
-    variables
 }

@@ -37,6 +37,8 @@ pub(crate) struct WireStep {
     pub(crate) hostname: String,
     pub(crate) own_network: bool,
     pub(crate) streams: WireStreams,
+    /// Columns and rows of the terminal that the helper makes.
+    pub(crate) window: Option<(u16, u16)>,
     pub(crate) mounts: Vec<WireMount>,
     /// A file system in memory with the files of [`WireMountKind::Held`].
     pub(crate) held: Option<RawFd>,

@@ -17,6 +17,7 @@ use kiln_sys::sandbox::{
 use rustix::fs::{FileType, Mode, fchown, fstat};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Uid, chdir, setrlimit, setsid, umask};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::{StageError, Step, at, setup};
 use crate::wire::{Failure, Report, WireGrade, WireStreams, WireUlimit, errno_of, send_report};
@@ -95,6 +96,15 @@ impl Step {
             WireStreams::Pipes => self.own_streams(),
             WireStreams::Terminal => {
                 let pty = open_pty(Path::new("/dev/pts/ptmx"))?;
+                if let Some((columns, rows)) = self.wire.window {
+                    let size = Winsize {
+                        ws_row: rows,
+                        ws_col: columns,
+                        ws_xpixel: 0,
+                        ws_ypixel: 0,
+                    };
+                    tcsetwinsize(&pty.controller, size)?;
+                }
                 make_controlling(&pty.terminal)?;
                 rustix::stdio::dup2_stdin(&pty.terminal)?;
                 rustix::stdio::dup2_stdout(&pty.terminal)?;
