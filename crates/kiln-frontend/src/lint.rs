@@ -8,6 +8,7 @@
 //! Deliberately absent: whether the file can be built at all, which the parser and
 //! [`crate::lower`] say, and reading ignore files.
 
+mod copy;
 mod from;
 mod ignored;
 mod names;

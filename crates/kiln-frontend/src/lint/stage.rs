@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_dockerfile::ast::{
-    Add, ArgDefinition, Command, CommandLine, Copy, CopyOptions, CopySource, Instruction, KeyValue,
-    MountKind, Paths, Run,
+    ArgDefinition, Command, CommandLine, Instruction, KeyValue, MountKind, Run,
 };
 use kiln_dockerfile::expand::Expanded;
 use kiln_dockerfile::{LintRule, Span, Text};
@@ -14,12 +13,11 @@ use super::from::{Root, StageBase};
 use super::secrets::is_secret;
 use super::{Found, Linter, Reach, Site};
 use crate::scope::{NOT_IN_ENVIRONMENT, Scope};
-use crate::text::expand_heredoc;
 
 /// A stage after some of its instructions.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StageScope {
-    env: Scope,
+    pub(super) env: Scope,
     /// The base's variables are known, so that what is not among them is set nowhere.
     env_is_known: bool,
     /// Names that an `ARG` declares.
@@ -173,7 +171,7 @@ impl Linter<'_> {
     }
 
     /// Replaces the variables of a text; where that fails, which lowering tells, it stays.
-    fn word(&mut self, scope: &StageScope, text: &Text, site: Site) -> String {
+    pub(super) fn word(&mut self, scope: &StageScope, text: &Text, site: Site) -> String {
         self.expand(scope, &text.value, text.span, site)
     }
 
@@ -187,7 +185,13 @@ impl Linter<'_> {
         }
     }
 
-    fn undefined(&mut self, scope: &StageScope, expanded: &Expanded, span: Span, site: Site) {
+    pub(super) fn undefined(
+        &mut self,
+        scope: &StageScope,
+        expanded: &Expanded,
+        span: Span,
+        site: Site,
+    ) {
         if !scope.env_is_known {
             return;
         }
@@ -258,67 +262,6 @@ impl Linter<'_> {
                 let place = site.place(*span);
                 scope.capture.args.insert(name.clone(), (value, place));
             }
-        }
-    }
-
-    fn copy(&mut self, scope: &StageScope, copy: &Copy, site: Site) {
-        self.copy_options(scope, &copy.options, site);
-        self.paths(scope, &copy.paths, ("COPY", copy.from.is_none()), site);
-    }
-
-    fn add(&mut self, scope: &StageScope, add: &Add, site: Site) {
-        self.copy_options(scope, &add.options, site);
-        if let Some(checksum) = &add.checksum {
-            self.word(scope, checksum, site);
-        }
-        self.paths(scope, &add.paths, ("ADD", true), site);
-    }
-
-    fn copy_options(&mut self, scope: &StageScope, options: &CopyOptions, site: Site) {
-        for text in options.chown.iter().chain(&options.chmod) {
-            self.word(scope, text, site);
-        }
-    }
-
-    fn paths(
-        &mut self,
-        scope: &StageScope,
-        paths: &Paths,
-        (keyword, from_context): (&str, bool),
-        site: Site,
-    ) {
-        for source in &paths.sources {
-            match source {
-                CopySource::Path(text) => {
-                    let path = self.word(scope, text, site);
-                    if from_context && !is_remote(&path) {
-                        self.ignored(keyword, &path, (site, text.span));
-                    }
-                }
-                CopySource::Heredoc(heredoc) if heredoc.expand => {
-                    let span = heredoc.body_span;
-                    let expanded = expand_heredoc(&heredoc.content(), span, &scope.env);
-                    if let Ok(expanded) = expanded {
-                        self.undefined(scope, &expanded, span, site);
-                    }
-                }
-                CopySource::Heredoc(_) => {}
-            }
-        }
-        self.word(scope, &paths.destination, site);
-    }
-
-    fn ignored(&mut self, keyword: &str, path: &str, (site, span): (Site, Span)) {
-        if self
-            .facts
-            .ignore()
-            .is_some_and(|ignore| ignore.excludes(path))
-        {
-            let found = Found::new(format!(
-                "`{keyword}` of `{path}`, which the ignore file excludes"
-            ))
-            .hint("take the pattern out of the ignore file, or don't copy it");
-            self.report(LintRule::CopyIgnoredFile, site, span, found);
         }
     }
 
@@ -456,10 +399,4 @@ impl Site {
             Self::Trigger(from) => from,
         }
     }
-}
-
-/// Whether `ADD` fetches a source instead of finding it in the context.
-fn is_remote(source: &str) -> bool {
-    let schemes = ["http://", "https://", "git://", "ssh://", "git@"];
-    schemes.iter().any(|scheme| source.starts_with(scheme))
 }
