@@ -70,6 +70,8 @@ pub struct BuildRequest {
     pub compression: LayerCompression,
     /// `--annotation`.
     pub annotations: Vec<Annotation>,
+    /// `--attest`, `--sbom`, `--provenance`.
+    pub attest: kiln_attest::AttestRequest,
     /// Certificate authorities that `RUN` steps trust in addition to the image's own.
     pub trust: Trust,
     /// Say for each step why its result was, or was not, found in the cache.

@@ -112,7 +112,10 @@ fn only_what_is_wanted_is_fetched() {
     let mut store = Store::default();
     store.build(TWO_STAGES);
     store.move_elsewhere(&[]);
-    check(&mut store, TWO_STAGES, &expect![[r#"
+    check(
+        &mut store,
+        TWO_STAGES,
+        &expect![[r"
         base: -
         src: fetched
         copy: - by content
@@ -120,7 +123,8 @@ fn only_what_is_wanted_is_fetched() {
         final: -
         check: fetched
         => check0(final0(base0(),make0(copy0(base0(),main.c))))
-    "#]]);
+    "]],
+    );
 }
 
 #[test]
@@ -129,7 +133,10 @@ fn a_changed_end_fetches_what_it_is_made_from() {
     store.build(TWO_STAGES);
     store.move_elsewhere(&[]);
     let changed = TWO_STAGES.replace("check:", "check@1:");
-    check(&mut store, &changed, &expect![[r#"
+    check(
+        &mut store,
+        &changed,
+        &expect![[r"
         base: -
         src: fetched
         copy: - by content
@@ -137,7 +144,8 @@ fn a_changed_end_fetches_what_it_is_made_from() {
         final: fetched
         check: ran
         => check1(final0(base0(),make0(copy0(base0(),main.c))))
-    "#]]);
+    "]],
+    );
 }
 
 #[test]
@@ -145,7 +153,10 @@ fn what_can_t_be_fetched_is_made() {
     let mut store = Store::default();
     store.build(TWO_STAGES);
     store.move_elsewhere(&["check", "final"]);
-    check(&mut store, TWO_STAGES, &expect![[r#"
+    check(
+        &mut store,
+        TWO_STAGES,
+        &expect![[r"
         base: fetched
         src: fetched
         copy: - by content
@@ -153,7 +164,8 @@ fn what_can_t_be_fetched_is_made() {
         final: fetched ran
         check: fetched ran
         => check0(final0(base0(),make0(copy0(base0(),main.c))))
-    "#]]);
+    "]],
+    );
 }
 
 #[test]
