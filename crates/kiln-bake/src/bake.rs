@@ -48,7 +48,7 @@ pub fn read(input: &BakeInput) -> Result<Bake, BakeError> {
             granted: resolved.granted,
         })
     });
-    resolved.map_err(|fault| report(*fault, input))
+    resolved.map_err(|fault| report(fault, input))
 }
 
 /// Reads what there is to ask for: `--list`.
@@ -56,7 +56,7 @@ pub fn read(input: &BakeInput) -> Result<Bake, BakeError> {
 /// # Errors
 /// A file is wrong.
 pub fn list(input: &BakeInput) -> Result<Listing, BakeError> {
-    let config = load(input).map_err(|fault| report(*fault, input))?;
+    let config = load(input).map_err(|fault| report(fault, input))?;
     let mut targets: Vec<(String, String, bool)> = config
         .targets
         .into_iter()

@@ -39,12 +39,10 @@ impl Entry {
         }
         if noun == Noun::Attestation
             && let Some(disabled) = attributes.remove("disabled")
-        {
-            if parse_bool(&disabled)
+            && parse_bool(&disabled)
                 .ok_or_else(|| Fault::new(format!("`disabled={disabled}` is no boolean")))?
-            {
-                attributes.insert("disabled".to_owned(), "true".to_owned());
-            }
+        {
+            attributes.insert("disabled".to_owned(), "true".to_owned());
         }
         Ok(Self { kind, attributes })
     }

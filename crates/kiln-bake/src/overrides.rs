@@ -78,7 +78,8 @@ impl Overrides {
                 return Err(fault("expected `target.key=value`".to_owned()));
             };
             let name = parts.next().unwrap_or_default();
-            check_key(key, name, append).map_err(|inner| fault(inner.message).hint(inner.hint))?;
+            check_key(key, name, append)
+                .map_err(|inner| fault(inner.message.clone()).hint(inner.hint.clone()))?;
             let value = match value {
                 Some(value) => value,
                 None if key == "args" => match input.environment.get(name) {

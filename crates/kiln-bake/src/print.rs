@@ -11,8 +11,8 @@ pub(crate) enum Node {
     Bool(bool),
     Number(i64),
     Text(String),
-    List(Vec<Node>),
-    Object(Vec<(String, Node)>),
+    List(Vec<Self>),
+    Object(Vec<(String, Self)>),
 }
 
 impl Node {
@@ -38,7 +38,7 @@ impl Node {
             Self::Number(value) => out.push_str(&value.to_string()),
             Self::Text(text) => quote(out, text),
             Self::List(items) => rows(out, level, ['[', ']'], items, |out, item| {
-                item.write(out, level + 1)
+                item.write(out, level + 1);
             }),
             Self::Object(members) => rows(out, level, ['{', '}'], members, |out, (key, value)| {
                 quote(out, key);
@@ -181,94 +181,102 @@ fn resources(resources: &Resources) -> Node {
     )
 }
 
+type Member = (&'static str, Option<Node>);
+
+/// Nothing for an empty list.
+fn list<T>(items: &[T], show: impl Fn(&T) -> Node) -> Option<Node> {
+    (!items.is_empty()).then(|| Node::List(items.iter().map(show).collect()))
+}
+
+/// Nothing for an empty map.
+fn full(
+    entries: &std::collections::BTreeMap<String, String>,
+    show: fn(&str) -> String,
+) -> Option<Node> {
+    (!entries.is_empty()).then(|| map(entries, show))
+}
+
+fn optional(text: Option<&String>) -> Option<Node> {
+    text.map(|text| Node::text(text))
+}
+
+fn own(text: &str) -> String {
+    text.to_owned()
+}
+
 /// A target; what is not set is left out.
 pub(crate) fn target(target: &Target) -> Node {
-    let text = |text: &Option<String>| text.as_deref().map(Node::text);
-    let texts = |list: &[String]| (!list.is_empty()).then(|| Node::texts(list));
-    let entries = |list: &[Entry], attestation: bool| {
-        (!list.is_empty())
-            .then(|| Node::List(list.iter().map(|each| entry(each, attestation)).collect()))
-    };
-    let optional = |list: &Option<Vec<Entry>>| entries(list.as_deref().unwrap_or_default(), false);
-    let plain = str::to_owned as fn(&str) -> String;
-    let annotations: Vec<String> = target
-        .annotations
-        .iter()
-        .map(|text| escaped(text))
-        .collect();
-    let members = [
-        (
-            "description",
-            Some(&target.description)
-                .filter(|text| !text.is_empty())
-                .map(|text| Node::text(text)),
-        ),
-        ("annotations", texts(&annotations)),
-        ("attest", entries(&target.attest, true)),
-        ("context", text(&target.context)),
-        (
-            "contexts",
-            (!target.contexts.is_empty()).then(|| map(&target.contexts, plain)),
-        ),
-        ("dockerfile", text(&target.dockerfile)),
-        (
-            "dockerfile-inline",
-            target
-                .dockerfile_inline
-                .as_deref()
-                .map(|text| Node::Text(escaped(text))),
-        ),
-        (
-            "args",
-            (!target.args.is_empty()).then(|| map(&target.args, escaped)),
-        ),
-        (
-            "labels",
-            (!target.labels.is_empty()).then(|| map(&target.labels, escaped)),
-        ),
-        ("tags", texts(target.tags.as_deref().unwrap_or_default())),
-        ("cache-from", entries(&target.cache_from, false)),
-        ("cache-to", optional(&target.cache_to)),
-        ("target", text(&target.target)),
-        (
-            "secret",
-            (!target.secrets.is_empty())
-                .then(|| Node::List(target.secrets.iter().map(secret).collect())),
-        ),
-        (
-            "ssh",
-            (!target.ssh.is_empty()).then(|| Node::List(target.ssh.iter().map(ssh).collect())),
-        ),
-        (
-            "platforms",
-            texts(target.platforms.as_deref().unwrap_or_default()),
-        ),
-        ("output", optional(&target.outputs)),
-        ("pull", target.pull.map(Node::Bool)),
-        ("no-cache", target.no_cache.map(Node::Bool)),
-        ("network", text(&target.network)),
-        ("no-cache-filter", texts(&target.no_cache_filter)),
-        ("shm-size", text(&target.shm_size)),
-        ("ulimits", texts(&target.ulimits)),
-        ("resources", target.resources.as_ref().map(resources)),
-        ("call", text(&target.call)),
-        ("entitlements", texts(&target.entitlements)),
-        (
-            "extra-hosts",
-            (!target.extra_hosts.is_empty()).then(|| map(&target.extra_hosts, escaped)),
-        ),
-        (
-            "policy",
-            (!target.policy.is_empty())
-                .then(|| Node::List(target.policy.iter().map(policy).collect())),
-        ),
-    ];
+    let members = source_members(target)
+        .into_iter()
+        .chain(run_members(target));
     Node::Object(
         members
-            .into_iter()
             .filter_map(|(key, value)| Some((key.to_owned(), value?)))
             .collect(),
     )
+}
+
+/// Members up to the platforms.
+fn source_members(target: &Target) -> [Member; 16] {
+    let cached = target.cache_to.as_deref().unwrap_or_default();
+    let tags = target.tags.as_deref().unwrap_or_default();
+    let platforms = target.platforms.as_deref().unwrap_or_default();
+    let inline = target.dockerfile_inline.as_deref();
+    [
+        (
+            "description",
+            optional(Some(&target.description).filter(|text| !text.is_empty())),
+        ),
+        (
+            "annotations",
+            list(&target.annotations, |text| Node::Text(escaped(text))),
+        ),
+        ("attest", list(&target.attest, |each| entry(each, true))),
+        ("context", optional(target.context.as_ref())),
+        ("contexts", full(&target.contexts, own)),
+        ("dockerfile", optional(target.dockerfile.as_ref())),
+        (
+            "dockerfile-inline",
+            inline.map(|text| Node::Text(escaped(text))),
+        ),
+        ("args", full(&target.args, escaped)),
+        ("labels", full(&target.labels, escaped)),
+        ("tags", list(tags, |text| Node::text(text))),
+        (
+            "cache-from",
+            list(&target.cache_from, |each| entry(each, false)),
+        ),
+        ("cache-to", list(cached, |each| entry(each, false))),
+        ("target", optional(target.target.as_ref())),
+        ("secret", list(&target.secrets, secret)),
+        ("ssh", list(&target.ssh, ssh)),
+        ("platforms", list(platforms, |text| Node::text(text))),
+    ]
+}
+
+/// Members from the outputs.
+fn run_members(target: &Target) -> [Member; 12] {
+    let outputs = target.outputs.as_deref().unwrap_or_default();
+    [
+        ("output", list(outputs, |each| entry(each, false))),
+        ("pull", target.pull.map(Node::Bool)),
+        ("no-cache", target.no_cache.map(Node::Bool)),
+        ("network", optional(target.network.as_ref())),
+        (
+            "no-cache-filter",
+            list(&target.no_cache_filter, |text| Node::text(text)),
+        ),
+        ("shm-size", optional(target.shm_size.as_ref())),
+        ("ulimits", list(&target.ulimits, |text| Node::text(text))),
+        ("resources", target.resources.as_ref().map(resources)),
+        ("call", optional(target.call.as_ref())),
+        (
+            "entitlements",
+            list(&target.entitlements, |text| Node::text(text)),
+        ),
+        ("extra-hosts", full(&target.extra_hosts, escaped)),
+        ("policy", list(&target.policy, policy)),
+    ]
 }
 
 /// A group.

@@ -45,33 +45,35 @@ pub(crate) fn resolve(input: &BakeInput, config: &Config) -> Outcome<Resolved> {
         overrides,
         granted: Vec::new(),
     };
-    let mut resolved = Resolved::default();
+    let mut answer = Resolved::default();
     for name in &names {
         let (targets, groups) = resolve_group(config, name, &mut BTreeMap::new(), 0)?;
-        for target in targets {
-            if !resolved.targets.contains_key(&target) {
-                let found = resolver.target(&target)?;
-                resolved.targets.insert(target, found);
-            }
+        let missing: Vec<String> = targets
+            .into_iter()
+            .filter(|target| !answer.targets.contains_key(target))
+            .collect();
+        for target in missing {
+            let found = resolver.target(&target)?;
+            answer.targets.insert(target, found);
         }
         for name in groups {
             if let Some(group) = config.groups.iter().find(|group| group.name == name) {
-                resolved.groups.entry(name).or_insert_with(|| group.clone());
+                answer.groups.entry(name).or_insert_with(|| group.clone());
             }
         }
     }
-    default_group(&mut resolved.groups, &names);
-    let requested: Vec<String> = resolved.targets.keys().cloned().collect();
+    default_group(&mut answer.groups, &names);
+    let requested: Vec<String> = answer.targets.keys().cloned().collect();
     for name in &requested {
-        resolver.link(name, &mut resolved.targets, &mut Vec::new())?;
+        resolver.link(name, &mut answer.targets, &mut Vec::new())?;
     }
-    for target in resolved.targets.values_mut() {
+    for target in answer.targets.values_mut() {
         finish(target)?;
     }
-    resolved.granted = resolver.granted;
-    resolved.granted.sort();
-    resolved.granted.dedup();
-    Ok(resolved)
+    answer.granted = resolver.granted;
+    answer.granted.sort();
+    answer.granted.dedup();
+    Ok(answer)
 }
 
 /// The group of what was asked for.
@@ -326,46 +328,38 @@ impl Resolver<'_> {
                 targets.insert(linked.to_owned(), target);
             }
             self.link(linked, targets, path)?;
-            self.join(name, linked, targets)?;
+            take_over(name, linked, targets)?;
         }
         path.pop();
         Ok(())
     }
-
-    /// What a target takes over from one that its contexts name.
-    fn join(
-        &self,
-        name: &str,
-        linked: &str,
-        targets: &mut BTreeMap<String, Target>,
-    ) -> Outcome<()> {
-        let Some(other) = targets.get(linked).cloned() else {
-            return Ok(());
-        };
-        let Some(target) = targets.get_mut(name) else {
-            return Ok(());
-        };
-        target.entitlements.extend(other.entitlements);
-        first_of_each(&mut target.entitlements);
-        let (own, theirs) = (
-            target.platforms.clone().unwrap_or_default(),
-            other.platforms.unwrap_or_default(),
-        );
-        if own.len() > 1
-            && theirs.len() > 1
-            && !own.iter().all(|platform| theirs.contains(platform))
-        {
-            return Err(Fault::new(format!(
-                "target `{name}` can't use `{linked}`: its platforms {} are not all among {}",
-                own.join(", "),
-                theirs.join(", ")
-            )));
-        }
-        Ok(())
-    }
 }
 
-fn unknown(config: &Config, name: &str) -> Box<Fault> {
+/// What a target takes over from one that its contexts name.
+fn take_over(name: &str, linked: &str, targets: &mut BTreeMap<String, Target>) -> Outcome<()> {
+    let Some(other) = targets.get(linked).cloned() else {
+        return Ok(());
+    };
+    let Some(target) = targets.get_mut(name) else {
+        return Ok(());
+    };
+    target.entitlements.extend(other.entitlements);
+    first_of_each(&mut target.entitlements);
+    let (own, theirs) = (
+        target.platforms.clone().unwrap_or_default(),
+        other.platforms.unwrap_or_default(),
+    );
+    if own.len() > 1 && theirs.len() > 1 && !own.iter().all(|platform| theirs.contains(platform)) {
+        return Err(Fault::new(format!(
+            "target `{name}` can't use `{linked}`: its platforms {} are not all among {}",
+            own.join(", "),
+            theirs.join(", ")
+        )));
+    }
+    Ok(())
+}
+
+fn unknown(config: &Config, name: &str) -> Fault {
     let targets = config.targets.iter().map(|target| target.name.as_str());
     let known = targets.chain(config.groups.iter().map(|group| group.name.as_str()));
     let known: Vec<&str> = known.filter(|name| !name.starts_with('_')).collect();

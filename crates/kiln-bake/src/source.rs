@@ -4,6 +4,20 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::error::{BakeError, FileError};
 
+impl std::ops::Deref for Fault {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Fault {
+    fn deref_mut(&mut self) -> &mut Parts {
+        &mut self.0
+    }
+}
+
 /// A range of bytes in one of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Span {
@@ -25,9 +39,13 @@ impl Span {
     }
 }
 
-/// What went wrong, before it is known how the file looks.
+/// What went wrong, before it is known how the file looks. It is boxed, for most results have none.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Fault {
+pub(crate) struct Fault(Box<Parts>);
+
+/// The parts of a [`Fault`].
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Parts {
     /// A lower-case fragment.
     pub(crate) message: String,
     /// The words at fault.
@@ -39,42 +57,42 @@ pub(crate) struct Fault {
 }
 
 /// The result of a step of reading.
-pub(crate) type Outcome<T> = Result<T, Box<Fault>>;
+pub(crate) type Outcome<T> = Result<T, Fault>;
 
 impl Fault {
     /// A fault at no particular place.
-    pub(crate) fn new(message: impl Into<String>) -> Box<Self> {
-        Box::new(Self {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self(Box::new(Parts {
             message: message.into(),
             span: None,
             hint: None,
             fatal: false,
-        })
+        }))
     }
 
     /// A fault at a place.
-    pub(crate) fn at(span: Span, message: impl Into<String>) -> Box<Self> {
+    pub(crate) fn at(span: Span, message: impl Into<String>) -> Self {
         Self::new(message).or_at(span)
     }
 
     /// A budget that is used up.
-    pub(crate) fn limit(message: impl Into<String>) -> Box<Self> {
-        Box::new(Self {
+    pub(crate) fn limit(message: impl Into<String>) -> Self {
+        Self(Box::new(Parts {
             message: message.into(),
             span: None,
             hint: None,
             fatal: true,
-        })
+        }))
     }
 
     /// The same fault at `span`, unless it knows its place.
-    pub(crate) fn or_at(mut self: Box<Self>, span: Span) -> Box<Self> {
+    pub(crate) fn or_at(mut self, span: Span) -> Self {
         self.span.get_or_insert(span);
         self
     }
 
     /// The same fault with a hint, if there is one.
-    pub(crate) fn hint(mut self: Box<Self>, hint: Option<String>) -> Box<Self> {
+    pub(crate) fn hint(mut self, hint: Option<String>) -> Self {
         if self.hint.is_none() {
             self.hint = hint;
         }
@@ -82,7 +100,7 @@ impl Fault {
     }
 
     /// The same fault with words in front.
-    pub(crate) fn context(mut self: Box<Self>, context: &str) -> Box<Self> {
+    pub(crate) fn context(mut self, context: &str) -> Self {
         self.message = format!("{context}: {}", self.message);
         self
     }
@@ -94,8 +112,8 @@ impl Fault {
             .and_then(|span| Some((span, *files.get(span.file)?)));
         let Some((span, (name, text))) = place else {
             return BakeError::Request {
-                message: self.message,
-                hint: self.hint,
+                message: self.0.message,
+                hint: self.0.hint,
             };
         };
         let start = floor(text, span.start);
@@ -108,8 +126,8 @@ impl Fault {
             column: text[line_start..start].chars().count() + 1,
             source_line: text[line_start..line_end].trim_end_matches('\r').to_owned(),
             width: text[start..end].width().max(1),
-            message: self.message,
-            hint: self.hint,
+            message: self.0.message,
+            hint: self.0.hint,
         }))
     }
 }

@@ -37,7 +37,7 @@ fn run(case: &str) -> String {
                 input.dotenv = Some(BakeFile {
                     name: ".env".to_owned(),
                     text,
-                })
+                });
             }
             ("file", name) => input.files.push(BakeFile {
                 name: name.to_owned(),
@@ -98,7 +98,7 @@ fn check(cases: &str) {
         let printed = run(case);
         count += 1;
         if printed.trim_end() != wanted.trim_end() {
-            wrong.push_str(&format!("=== {name}\n{}\n", difference(&wanted, &printed)));
+            wrong = format!("{wrong}=== {name}\n{}\n", difference(&wanted, &printed));
         }
     }
     assert!(count > 0, "there are no cases");
@@ -107,14 +107,14 @@ fn check(cases: &str) {
 
 /// The lines that only one of the texts has.
 fn difference(wanted: &str, printed: &str) -> String {
-    let only = |lines: &str, others: &str, mark: char| {
+    let only = |lines: &str, others: &str, mark: &str| {
         let others: Vec<&str> = others.lines().collect();
         let lines = lines.lines().filter(|line| !others.contains(line));
         lines
-            .map(|line| format!("{mark} {line}\n"))
+            .flat_map(|line| [mark, " ", line, "\n"])
             .collect::<String>()
     };
-    only(wanted, printed, '-') + &only(printed, wanted, '+')
+    only(wanted, printed, "-") + &only(printed, wanted, "+")
 }
 
 macro_rules! files {

@@ -6,7 +6,8 @@ mod schema;
 mod variable;
 mod world;
 
-pub(crate) use world::Program;
+pub(crate) use block::{directory, rebased};
+use world::Program;
 
 use crate::input::BakeInput;
 use crate::source::{Fault, Outcome, did_you_mean};

@@ -15,6 +15,9 @@ use crate::syntax::ast::{Attribute, Block, Body, Expr, Kind};
 use crate::target::Group;
 use crate::value::Value;
 
+/// Blocks by kind and name.
+type Instances<'a> = BTreeMap<(String, String), Vec<Rc<Instance<'a>>>>;
+
 /// A declared function.
 struct Function<'a> {
     params: Vec<String>,
@@ -34,7 +37,7 @@ pub(crate) struct Program<'a> {
     values: RefCell<BTreeMap<String, Value>>,
     active: RefCell<Vec<String>>,
     /// Blocks by kind and name, after matrices are expanded.
-    pub(super) instances: RefCell<BTreeMap<(String, String), Vec<Rc<Instance<'a>>>>>,
+    pub(super) instances: RefCell<Instances<'a>>,
     /// Labels of matrices and the names that became of them, in order.
     pub(super) renamed: RefCell<Vec<(String, String, Vec<String>)>>,
 }

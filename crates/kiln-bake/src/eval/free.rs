@@ -37,7 +37,9 @@ fn walk(expr: &Expr, bound: &[String], free: &mut Free) {
             } else {
                 args
             };
-            args.iter().for_each(|arg| walk(arg, bound, free));
+            for arg in args {
+                walk(arg, bound, free);
+            }
         }
         Kind::For(each) => {
             walk(&each.collection, bound, free);
@@ -78,7 +80,9 @@ fn part(each: &Part, bound: &[String], free: &mut Free) {
             let mut bound = bound.to_vec();
             bound.push(value.clone());
             bound.extend(key.clone());
-            body.iter().for_each(|inner| part(inner, &bound, free));
+            for inner in body {
+                part(inner, &bound, free);
+            }
         }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) trait World {
 /// Names within a function, a `for` or a matrix.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Scope<'a> {
-    parent: Option<&'a Scope<'a>>,
+    parent: Option<&'a Self>,
     names: &'a [(String, Value)],
     each: Option<&'a Value>,
 }

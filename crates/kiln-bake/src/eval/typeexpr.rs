@@ -24,7 +24,7 @@ pub(crate) fn read(expr: &Expr) -> Outcome<Type> {
                 format!("`{name}` wants the type of its elements"),
             )
             .hint(Some(format!("write `{name}(string)`")))),
-            _ => Err(unknown(expr, name)),
+            _ => unknown(expr, name),
         },
         // Types in the JSON spelling are texts.
         Kind::Literal(Value::String(text)) => read(&expr::parse(text, Origin::Within(expr.span))?),
@@ -37,13 +37,13 @@ pub(crate) fn read(expr: &Expr) -> Outcome<Type> {
     }
 }
 
-fn unknown(expr: &Expr, name: &str) -> Box<Fault> {
-    Fault::at(expr.span, format!("unknown type `{name}`")).hint(did_you_mean(name, NAMES))
+fn unknown<T>(expr: &Expr, name: &str) -> Outcome<T> {
+    Err(Fault::at(expr.span, format!("unknown type `{name}`")).hint(did_you_mean(name, NAMES)))
 }
 
 fn constructor(expr: &Expr, name: &str, args: &[Expr]) -> Outcome<Type> {
     if !["list", "set", "map", "tuple", "object"].contains(&name) {
-        return Err(unknown(expr, name));
+        return unknown(expr, name);
     }
     let [arg] = args else {
         return Err(Fault::at(expr.span, format!("`{name}` wants one argument")));

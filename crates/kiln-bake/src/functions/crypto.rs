@@ -128,7 +128,7 @@ fn rsa_decrypt(args: &Args<'_>) -> Outcome<Value> {
         .decrypt(&ciphertext, &mut plain)
         .map_err(|_| Fault::new("the key does not decrypt this"))?;
     match std::str::from_utf8(plain) {
-        Ok(plain) => text::text(plain.to_owned()),
+        Ok(plain) => text::text(plain),
         Err(_) => Err(Fault::new("the decrypted bytes are no UTF-8 text")),
     }
 }

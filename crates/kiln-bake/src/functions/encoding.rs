@@ -32,7 +32,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         for &byte in args.text(0).as_bytes() {
             match byte {
                 b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                    out.push(char::from(byte))
+                    out.push(char::from(byte));
                 }
                 b' ' => out.push('+'),
                 _ => write!(out, "%{byte:02X}").unwrap_or_default(),

@@ -40,6 +40,10 @@ fn format_list(args: &Args<'_>) -> Outcome<Value> {
 }
 
 /// A verb such as `%-5.2f`.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one for each flag that a verb may have"
+)]
 #[derive(Default)]
 struct Verb {
     zero: bool,
@@ -147,7 +151,7 @@ fn one(verb: &Verb, mode: char, value: &Value) -> Outcome<String> {
     if mode != 'v' && value.is_null() {
         return Err(Fault::new(format!("null for `%{mode}`")));
     }
-    let bad = |fault: Box<Fault>| fault.context(&format!("value for `%{mode}`"));
+    let bad = |fault: Fault| fault.context(&format!("value for `%{mode}`"));
     match mode {
         'v' => Ok(pad(verb, as_is(verb, value))),
         't' => match convert(value, &Type::Bool).map_err(bad)? {

@@ -25,10 +25,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
         result(args.number(0).multiply(&args.number(1)))
     }),
     entry("divide", "nn", |args| {
-        divisor(args)?.map_or_else(zero, |by| result(args.number(0).divide(&by)))
+        divisor(args).map_or_else(zero, |by| result(args.number(0).divide(&by)))
     }),
     entry("modulo", "nn", |args| {
-        divisor(args)?.map_or_else(zero, |by| result(args.number(0).modulo(&by)))
+        divisor(args).map_or_else(zero, |by| result(args.number(0).modulo(&by)))
     }),
     entry("negate", "n", |args| {
         Ok(Value::Number(args.number(0).negate()))
@@ -99,8 +99,8 @@ fn double(number: f64) -> Outcome<Value> {
     }
 }
 
-fn divisor(args: &Args<'_>) -> Outcome<Option<Number>> {
-    Ok(Some(args.number(1)).filter(|number| !number.is_zero()))
+fn divisor(args: &Args<'_>) -> Option<Number> {
+    Some(args.number(1)).filter(|number| !number.is_zero())
 }
 
 fn zero() -> Outcome<Value> {

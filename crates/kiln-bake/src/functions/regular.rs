@@ -33,7 +33,11 @@ fn build(mut builder: RegexBuilder) -> Outcome<Regex> {
         let text = error.to_string();
         Fault::new(format!(
             "invalid pattern: {}",
-            text.lines().last().unwrap_or_default().trim()
+            text.lines()
+                .last()
+                .unwrap_or_default()
+                .trim()
+                .trim_start_matches("error: ")
         ))
     })
 }
@@ -62,12 +66,12 @@ fn result(pattern: &Regex, captures: &Captures<'_>) -> Outcome<Value> {
         })
     };
     let names: Vec<Option<&str>> = pattern.capture_names().skip(1).collect();
-    let named = names.iter().flatten().count();
+    let with_name = names.iter().flatten().count();
     if names.is_empty() {
         Ok(group(0))
-    } else if named == 0 {
+    } else if with_name == 0 {
         Ok(Value::tuple((1..=names.len()).map(group).collect()))
-    } else if named == names.len() {
+    } else if with_name == names.len() {
         let entries = names.iter().flatten().enumerate();
         Ok(Value::object(
             entries

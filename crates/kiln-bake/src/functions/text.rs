@@ -12,40 +12,32 @@ pub(super) const FUNCTIONS: &[Function] = &[
     entry("lower", "s", |args| text(args.text(0).to_lowercase())),
     entry("title", "s", title),
     entry("reverse", "s", |args| {
-        text(args.text(0).graphemes(true).rev().collect())
+        text(args.text(0).graphemes(true).rev().collect::<String>())
     }),
     entry("strlen", "s", |args| {
         Ok(size(args.text(0).graphemes(true).count()))
     }),
     entry("substr", "snn", substr),
     entry("chomp", "s", |args| {
-        text(args.text(0).trim_end_matches(['\r', '\n']).to_owned())
+        text(args.text(0).trim_end_matches(['\r', '\n']))
     }),
     entry("indent", "ns", indent),
     entry("trim", "ss", |args| {
-        text(
-            args.text(0)
-                .trim_matches(|ch| args.text(1).contains(ch))
-                .to_owned(),
-        )
+        text(args.text(0).trim_matches(|ch| args.text(1).contains(ch)))
     }),
-    entry("trimspace", "s", |args| {
-        text(args.text(0).trim().to_owned())
-    }),
+    entry("trimspace", "s", |args| text(args.text(0).trim())),
     entry("trimprefix", "ss", |args| {
         text(
             args.text(0)
                 .strip_prefix(args.text(1))
-                .unwrap_or(args.text(0))
-                .to_owned(),
+                .unwrap_or(args.text(0)),
         )
     }),
     entry("trimsuffix", "ss", |args| {
         text(
             args.text(0)
                 .strip_suffix(args.text(1))
-                .unwrap_or(args.text(0))
-                .to_owned(),
+                .unwrap_or(args.text(0)),
         )
     }),
     entry("split", "ss", split),
@@ -65,13 +57,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-pub(super) fn text(text: String) -> Outcome<Value> {
+pub(super) fn text(text: impl AsRef<str>) -> Outcome<Value> {
+    let text = text.as_ref();
     if text.len() > MAX_TEXT {
         return Err(Fault::limit(format!(
             "this text is longer than {MAX_TEXT} bytes"
         )));
     }
-    Ok(Value::text(&text))
+    Ok(Value::text(text))
 }
 
 fn title(args: &Args<'_>) -> Outcome<Value> {
@@ -104,7 +97,13 @@ fn substr(args: &Args<'_>) -> Outcome<Value> {
     } else {
         usize::try_from(length).unwrap_or(usize::MAX)
     };
-    text(clusters[start..].iter().take(length).copied().collect())
+    text(
+        clusters[start..]
+            .iter()
+            .take(length)
+            .copied()
+            .collect::<String>(),
+    )
 }
 
 fn indent(args: &Args<'_>) -> Outcome<Value> {

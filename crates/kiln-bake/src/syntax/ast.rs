@@ -109,13 +109,13 @@ pub(crate) enum Part {
     /// `${…}`.
     Hole(Expr),
     /// `%{if …}…%{else}…%{endif}`.
-    If(Expr, Vec<Part>, Vec<Part>),
+    If(Expr, Vec<Self>, Vec<Self>),
     /// `%{for …}…%{endfor}`.
     For {
         key: Option<String>,
         value: String,
         collection: Expr,
-        body: Vec<Part>,
+        body: Vec<Self>,
     },
 }
 
@@ -152,7 +152,7 @@ impl Expr {
             Kind::Literal(_) | Kind::Variable(_) | Kind::Each => {}
             Kind::Template(parts) => parts.iter().for_each(|part| part.children(visit)),
             Kind::Wrap(inner) | Kind::Attr(inner, _) | Kind::Negate(inner) | Kind::Not(inner) => {
-                visit(inner)
+                visit(inner);
             }
             Kind::Index(one, two) | Kind::Splat(one, two) | Kind::Binary(_, one, two) => {
                 visit(one);
@@ -191,7 +191,9 @@ impl Part {
                 collection, body, ..
             } => {
                 visit(collection);
-                body.iter().for_each(|part| part.children(visit));
+                for part in body {
+                    part.children(visit);
+                }
             }
         }
     }

@@ -95,7 +95,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A fault at the next character.
-    pub(crate) fn unexpected(&self, wanted: &str) -> Box<Fault> {
+    pub(crate) fn unexpected(&self, wanted: &str) -> Fault {
         let found = match self.peek() {
             None => "the end of the file".to_owned(),
             Some('\n') => "the end of the line".to_owned(),

@@ -8,9 +8,9 @@ use crate::source::{Fault, Outcome};
 /// The value as `wanted`, or what is wrong with it.
 pub(crate) fn convert(value: &Value, wanted: &Type) -> Outcome<Value> {
     match (value, wanted) {
-        (_, Type::Dynamic) => Ok(value.clone()),
-        (Value::Null(_), _) => Ok(Value::Null(wanted.clone())),
-        (Value::Bool(_), Type::Bool)
+        (Value::Null(_), _) if *wanted != Type::Dynamic => Ok(Value::Null(wanted.clone())),
+        (_, Type::Dynamic)
+        | (Value::Bool(_), Type::Bool)
         | (Value::Number(_), Type::Number)
         | (Value::String(_), Type::String) => Ok(value.clone()),
         (Value::Bool(value), Type::String) => {
@@ -65,7 +65,7 @@ pub(crate) fn convert_or(value: &Value, wanted: &Type, what: &str) -> Outcome<Va
     convert(value, wanted).map_err(|fault| fault.context(what))
 }
 
-fn mismatch(value: &Value, wanted: &Type) -> Box<Fault> {
+fn mismatch(value: &Value, wanted: &Type) -> Fault {
     Fault::new(format!("{wanted} required, but this is {}", value.ty()))
 }
 
@@ -77,7 +77,7 @@ fn convert_items(items: &[Value], element: &Type) -> Outcome<(Type, Vec<Value>)>
         .collect::<Outcome<_>>();
     Ok((
         element,
-        items.map_err(|fault: Box<Fault>| fault.context("incorrect list element"))?,
+        items.map_err(|fault: Fault| fault.context("incorrect list element"))?,
     ))
 }
 

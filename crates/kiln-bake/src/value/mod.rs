@@ -23,12 +23,12 @@ pub(crate) enum Value {
     Bool(bool),
     Number(Number),
     String(Rc<str>),
-    List(Type, Rc<Vec<Value>>),
+    List(Type, Rc<Vec<Self>>),
     /// Sorted, each element once.
-    Set(Type, Rc<Vec<Value>>),
-    Map(Type, Rc<BTreeMap<String, Value>>),
-    Tuple(Rc<Vec<Value>>),
-    Object(Rc<BTreeMap<String, Value>>),
+    Set(Type, Rc<Vec<Self>>),
+    Map(Type, Rc<BTreeMap<String, Self>>),
+    Tuple(Rc<Vec<Self>>),
+    Object(Rc<BTreeMap<String, Self>>),
 }
 
 impl Value {

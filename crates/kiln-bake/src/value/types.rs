@@ -11,12 +11,12 @@ pub(crate) enum Type {
     Bool,
     Number,
     String,
-    List(Box<Type>),
-    Set(Box<Type>),
-    Map(Box<Type>),
-    Tuple(Vec<Type>),
+    List(Box<Self>),
+    Set(Box<Self>),
+    Map(Box<Self>),
+    Tuple(Vec<Self>),
     /// Attributes, and whether each may be absent.
-    Object(BTreeMap<String, (Type, bool)>),
+    Object(BTreeMap<String, (Self, bool)>),
 }
 
 impl Type {
