@@ -180,7 +180,11 @@ pub(crate) fn canonical(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-fn ignore_rules(context: &Path, own: Option<&Path>) -> Result<Ignore, BuildError> {
+/// The text of the ignore file that belongs to a context, and where it is.
+pub(crate) fn ignore_text(
+    context: &Path,
+    own: Option<&Path>,
+) -> Result<Option<(PathBuf, String)>, BuildError> {
     for path in own
         .map(Path::to_owned)
         .into_iter()
@@ -194,9 +198,19 @@ fn ignore_rules(context: &Path, own: Option<&Path>) -> Result<Ignore, BuildError
             continue;
         };
         let text = String::from_utf8(bytes).map_err(|error| unusable(error.into()))?;
-        return Ignore::parse(&text).map_err(|error| unusable(error.into()));
+        return Ok(Some((path, text)));
     }
-    Ok(Ignore::default())
+    Ok(None)
+}
+
+fn ignore_rules(context: &Path, own: Option<&Path>) -> Result<Ignore, BuildError> {
+    let Some((path, text)) = ignore_text(context, own)? else {
+        return Ok(Ignore::default());
+    };
+    Ignore::parse(&text).map_err(|error| BuildError::Ignore {
+        path,
+        source: error.into(),
+    })
 }
 
 impl kiln_tree::StatCache for Digests {

@@ -12,7 +12,7 @@ use kiln_sys::files;
 
 use crate::Engine;
 use crate::chain::Chain;
-use crate::context::{ContextFiles, DockerfileText, open_context};
+use crate::context::{ContextFiles, DockerfileText, ignore_text, open_context};
 use crate::error::{BuildError, SourceError};
 use crate::fetch::Fetcher;
 use crate::reporter::Reporter;
@@ -93,6 +93,18 @@ impl<'a> Contexts<'a> {
             });
         }
         Ok((number, dockerfile))
+    }
+
+    /// The text of a main context's ignore file; `None` where it has none.
+    pub(crate) fn ignore_text(&self, number: usize) -> Result<Option<String>, BuildError> {
+        let Some(entry) = self.entries.get(number) else {
+            return Ok(None);
+        };
+        let Some(place) = &entry.place else {
+            return Ok(None);
+        };
+        let found = ignore_text(place, entry.ignore.as_deref())?;
+        Ok(found.map(|(_, text)| text))
     }
 
     /// Adds a named context. A directory has to be there; others are fetched when they are needed.

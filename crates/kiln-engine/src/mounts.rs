@@ -1,14 +1,16 @@
 //! What `RUN --mount` asks for, opened for one run of a step.
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kiln_base::{CancelToken, Secret};
 use kiln_exec::{Access, MountKind, SshAgent, StepMount};
 use kiln_graph::{CacheMount, CacheSharing, FileOwner, RunMount, RunOp};
 use kiln_store::{CacheMountGuard, CacheMountKey, CacheMountOwner, Sharing};
+use kiln_sys::files;
 use kiln_sys::fs::Dir;
-use kiln_sys::mount::{Recursion, bind, bind_fd, open_in_root};
+use kiln_sys::mount::{Recursion, attach_at, bind, bind_fd, open_in_root};
 
 use crate::Engine;
 use crate::chain::Chain;
@@ -188,8 +190,8 @@ fn open_bind(
         (None, Some(engine.writable_root(chain)?))
     };
     let mount = match (&root, &writes) {
-        (Some(root), _) => sub_mount(root, source),
-        (None, Some(writes)) => sub_mount(&writes.mount, source),
+        (Some(root), _) => sub_mount(engine, root, source),
+        (None, Some(writes)) => sub_mount(engine, &writes.mount, source),
         (None, None) => return Err(StepError::NoContext),
     };
     let mount = mount.map_err(|cause| StepError::Mount {
@@ -210,13 +212,43 @@ fn open_bind(
 }
 
 /// A part of a mounted root as a mount of its own.
-fn sub_mount(root: &OwnedFd, path: &str) -> std::io::Result<OwnedFd> {
+fn sub_mount(engine: &Engine, root: &OwnedFd, path: &str) -> std::io::Result<OwnedFd> {
     let relative = path.trim_start_matches('/');
     if relative.is_empty() {
         return bind_fd(root.as_fd(), Recursion::This);
     }
     let file = open_in_root(root.as_fd(), Path::new(relative))?;
-    bind_fd(file.as_fd(), Recursion::This)
+    match bind_fd(file.as_fd(), Recursion::This) {
+        // Linux before 6.15 binds no part of a mount that is attached nowhere.
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+            let place = engine.mount_point()?;
+            let attached = attach_at(bind_fd(root.as_fd(), Recursion::This)?, &place.0)?;
+            let file = open_in_root(attached.as_fd(), Path::new(relative))?;
+            bind_fd(file.as_fd(), Recursion::This)
+        }
+        bound => bound,
+    }
+}
+
+/// An empty directory to mount on, which goes when nothing is mounted on it any more.
+struct MountPoint(PathBuf);
+
+impl Engine {
+    fn mount_point(&self) -> std::io::Result<MountPoint> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!(".mount-{}-{number}", std::process::id());
+        let path = self.store.root().join(name);
+        files::create_dir_all(&path, 0o700).map_err(std::io::Error::from)?;
+        Ok(MountPoint(path))
+    }
+}
+
+impl Drop for MountPoint {
+    fn drop(&mut self) {
+        // One that is left behind is empty and harms nobody.
+        let _ = files::remove_dir(&self.0);
+    }
 }
 
 fn open_cache(

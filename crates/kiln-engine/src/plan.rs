@@ -1,13 +1,13 @@
 //! What is to be done for one or several builds, before anything runs: Dockerfiles are read, images
 //! and sources they begin with are found, and all becomes one graph.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use kiln_base::CancelToken;
 use kiln_dockerfile::{Diagnostic, Dockerfile as Tree};
 use kiln_frontend::{
-    BaseFacts, BaseRequest, BaseRoot, Facts, ImageName, LowerOptions, Lowered, Lowering, Needs,
-    NoCache, lower,
+    BaseFacts, BaseRequest, BaseRoot, Facts, IgnoreList, ImageName, LowerOptions, Lowered,
+    Lowering, Needs, NoCache, lower,
 };
 use kiln_graph::{Graph, GraphBuilder, StepIndex};
 use kiln_oci::{ImageConfig, Platform};
@@ -108,7 +108,9 @@ struct Opened<'a> {
     tree: Tree,
     /// The number of the main context.
     context: usize,
-    named: std::collections::BTreeMap<String, kiln_frontend::NamedContext>,
+    named: BTreeMap<String, kiln_frontend::NamedContext>,
+    /// What the context leaves out, for the check that warns of copying that.
+    ignore: Option<IgnoreList>,
 }
 
 impl<'a> Opened<'a> {
@@ -125,9 +127,9 @@ impl<'a> Opened<'a> {
         }
         for warning in &diagnostics {
             let line = dockerfile.line_number(warning.span.start);
-            reporter.warn(&warning.message, Some(line));
+            reporter.warn(&shown(warning), Some(line));
         }
-        let mut named = std::collections::BTreeMap::new();
+        let mut named = BTreeMap::new();
         for (name, context) in &request.contexts {
             let image = kiln_frontend::NamedContext::Image;
             let context = match context {
@@ -141,7 +143,10 @@ impl<'a> Opened<'a> {
             };
             named.insert(name.clone(), context);
         }
+        let ignore = contexts.ignore_text(context)?;
         Ok(Self {
+            // What is wrong with the file is told when it is used.
+            ignore: ignore.and_then(|text| IgnoreList::parse(&text).ok()),
             request,
             dockerfile,
             tree,
@@ -232,6 +237,9 @@ impl Planner<'_, '_> {
         };
         let options = opened.options(build, platform);
         let mut facts = Facts::default();
+        if let Some(ignore) = &opened.ignore {
+            facts.set_ignore(ignore.clone());
+        }
         loop {
             self.cancel.check()?;
             match lower(&opened.tree, &options, &facts, &self.steps) {
@@ -313,7 +321,7 @@ impl Planner<'_, '_> {
             let place = (build, warning.span.start, warning.message.clone());
             if self.warned.insert(place) {
                 let line = dockerfile.line_number(warning.span.start);
-                self.reporter.warn(&warning.message, Some(line));
+                self.reporter.warn(&shown(warning), Some(line));
             }
         }
         for name in &lowered.unused_args {
@@ -322,6 +330,14 @@ impl Planner<'_, '_> {
                 self.reporter.warn(&message, None);
             }
         }
+    }
+}
+
+/// A warning with the name of its check.
+fn shown(warning: &Diagnostic) -> String {
+    match warning.rule {
+        Some(rule) => format!("{rule}: {}", warning.message),
+        None => warning.message.clone(),
     }
 }
 

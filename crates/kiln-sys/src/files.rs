@@ -141,6 +141,12 @@ pub fn remove_file(path: impl AsRef<Path>) -> Result<()> {
     }
 }
 
+/// Removes an empty directory.
+pub fn remove_dir(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    fs::remove_dir(path).map_err(|error| FsError::new("remove", path, error))
+}
+
 /// The names in a directory, sorted.
 pub fn names(path: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
     let path = path.as_ref();
