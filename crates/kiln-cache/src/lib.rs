@@ -19,6 +19,7 @@
 //! layers are made and unpacked, and the environment, whose values are passed in.
 
 mod attributes;
+pub mod buildkit;
 mod chunks;
 mod context;
 mod error;

@@ -1,6 +1,7 @@
 //! A small HTTP server in this process: one request a connection, no TLS, answers by a function.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -107,10 +108,10 @@ fn serve<S: Service>(mut stream: &TcpStream, service: &Mutex<S>) {
     };
     let mut head = format!("HTTP/1.1 {} X\r\nconnection: close\r\n", answer.status);
     for (name, value) in &answer.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        let _ = write!(head, "{name}: {value}\r\n");
     }
     if !answer.headers.iter().any(|(n, _)| *n == "content-length") {
-        head.push_str(&format!("content-length: {}\r\n", answer.body.len()));
+        let _ = write!(head, "content-length: {}\r\n", answer.body.len());
     }
     head.push_str("\r\n");
     // Whoever asked may have left.

@@ -145,7 +145,7 @@ impl Hub {
         match request.query("comp").as_deref() {
             None => {
                 assert_eq!(request.header("x-ms-blob-type"), "BlockBlob");
-                entry.content = request.body.clone();
+                entry.content.clone_from(&request.body);
             }
             Some("block") => {
                 let name = request.query("blockid").expect("a name");
