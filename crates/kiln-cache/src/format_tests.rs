@@ -1,3 +1,5 @@
+//! The document of a cache: what is read, what is refused, and what survives.
+
 use proptest::prelude::*;
 
 use super::*;
