@@ -8,11 +8,14 @@
 
 mod base;
 mod bootstrap;
+mod compat;
 mod corpus;
 mod differential;
 mod exchange;
 mod hostile;
 mod keys;
+mod platforms;
 mod refuse;
 mod reproduce;
+mod secrets;
 mod stop;
