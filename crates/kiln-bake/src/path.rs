@@ -37,3 +37,22 @@ pub(crate) fn is_remote(url: &str) -> bool {
         || url.starts_with("https://")
         || url.starts_with("github.com/")
 }
+
+/// The directory of a local file.
+pub(crate) fn directory(file: &str) -> Option<String> {
+    if file.is_empty() || file == "-" || is_remote(file) {
+        return None;
+    }
+    Some(clean(file.rfind('/').map_or("", |at| &file[..=at])))
+}
+
+/// `context` as seen from `base`, unless it is no relative path.
+pub(crate) fn rebased(base: &str, context: &str) -> String {
+    let special = ["cwd://", "target:", "docker-image:", "oci-layout://", "/"];
+    let fixed = context.is_empty() || special.iter().any(|prefix| context.starts_with(prefix));
+    if fixed || is_remote(context) {
+        context.to_owned()
+    } else {
+        join(base, context)
+    }
+}

@@ -208,12 +208,15 @@ fn resolve_group(
     seen.insert(name.to_owned(), Members::default());
     let (mut targets, mut groups) = (Vec::new(), vec![name.to_owned()]);
     for member in &group.targets {
-        let is_group = config.groups.iter().any(|group| group.name == *member);
-        if is_group
-            && seen
-                .get(member)
-                .is_some_and(|members| members.0.is_empty() && members.1.is_empty())
-        {
+        let open = seen
+            .get(member)
+            .is_some_and(|members| members.0.is_empty() && members.1.is_empty());
+        if open && config.groups.iter().any(|group| group.name == *member) {
+            // A target may have the name of a group that contains it.
+            if config.targets.iter().any(|target| target.name == *member) {
+                targets.push(member.clone());
+                continue;
+            }
             return Err(Fault::new(format!(
                 "group `{member}` contains itself, through `{name}`"
             )));

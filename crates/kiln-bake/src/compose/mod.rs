@@ -35,6 +35,12 @@ pub(crate) fn read(input: &BakeInput, files: &[usize], config: &mut Config) -> O
         variables::dotenv(&dotenv.text, input.files.len(), &mut environment)?;
     }
     environment.extend(input.variables.clone());
+    let project_name = environment
+        .entry("COMPOSE_PROJECT_NAME".to_owned())
+        .or_default();
+    if project_name.is_empty() {
+        "bake".clone_into(project_name);
+    }
     let mut project: Option<Yaml> = None;
     for &file in files {
         for document in load(input, file, &environment)? {
@@ -66,7 +72,7 @@ pub(crate) fn read(input: &BakeInput, files: &[usize], config: &mut Config) -> O
     };
     for (name, service) in names {
         let base = files.first().filter(|_| input.file_relative);
-        let base = base.and_then(|&file| crate::config::directory(&input.files[file].name));
+        let base = base.and_then(|&file| crate::path::directory(&input.files[file].name));
         if let Some(target) =
             service::target(&project, (name, service), &environment, base.as_deref())?
         {
@@ -165,7 +171,7 @@ fn extended(
     let base = match extends.get("file").and_then(Yaml::text) {
         None => extended(document, other, (input, file), environment, depth + 1)?,
         Some(path) => {
-            let from = crate::config::directory(&input.files[file].name).unwrap_or_default();
+            let from = crate::path::directory(&input.files[file].name).unwrap_or_default();
             let wanted = crate::path::join(&from, path);
             let found = input
                 .files

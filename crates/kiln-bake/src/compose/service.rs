@@ -59,6 +59,12 @@ pub(super) fn target(
     base: Option<&str>,
 ) -> Outcome<Option<Target>> {
     let Some(build) = service.get("build").filter(|build| !build.is_null()) else {
+        if service.get("image").is_none_or(Yaml::is_null) && service.get("provider").is_none() {
+            return Err(Fault::at(
+                service.key,
+                format!("service `{name}` has neither `image` nor `build`"),
+            ));
+        }
         return Ok(None);
     };
     let name = name.replace('.', "_");
@@ -111,11 +117,11 @@ pub(super) fn target(
     if let Some(base) = base {
         target.context = target
             .context
-            .map(|context| crate::config::rebased(base, &context));
+            .map(|context| crate::path::rebased(base, &context));
         target
             .contexts
             .values_mut()
-            .for_each(|context| *context = crate::config::rebased(base, context));
+            .for_each(|context| *context = crate::path::rebased(base, context));
     }
     Ok(Some(target))
 }

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use super::decode;
 use super::schema::{self, Shape};
 use super::world::{Program, label};
-use crate::entry::Noun;
 use crate::eval::{Scope, World as _, eval};
 use crate::path;
 use crate::source::{Fault, Outcome, Span, did_you_mean};
@@ -242,7 +241,7 @@ impl<'a> Program<'a> {
                 continue;
             };
             if !value.is_null() {
-                set(&mut target, &attribute.name, &value).map_err(|fault| {
+                decode::set(&mut target, &attribute.name, &value).map_err(|fault| {
                     fault
                         .context(&format!("`{}`", attribute.name))
                         .or_at(attribute.expr.span)
@@ -257,7 +256,9 @@ impl<'a> Program<'a> {
 
     /// Paths of contexts as seen from the file.
     fn rebase(&self, instance: &Instance<'a>, target: &mut Target, file: &str) {
-        let Some(base) = directory(file) else { return };
+        let Some(base) = path::directory(file) else {
+            return;
+        };
         target.default_base = Some(base.clone());
         if let Some(context) = &mut target.context {
             let expr = instance
@@ -274,10 +275,10 @@ impl<'a> Program<'a> {
                 },
                 _ => None,
             };
-            *context = rebased(&own.unwrap_or_else(|| base.clone()), context);
+            *context = path::rebased(&own.unwrap_or_else(|| base.clone()), context);
         }
         for context in target.contexts.values_mut() {
-            *context = rebased(&base, context);
+            *context = path::rebased(&base, context);
         }
     }
 
@@ -289,26 +290,7 @@ impl<'a> Program<'a> {
             .iter()
             .rfind(|instance| instance.block.body.attribute("context").is_some());
         let file = sets.or(instances.last())?.block.kind_span.file;
-        directory(&self.input.files.get(file)?.name)
-    }
-}
-
-/// The directory of a local file.
-pub(crate) fn directory(file: &str) -> Option<String> {
-    if file.is_empty() || file == "-" || path::is_remote(file) {
-        return None;
-    }
-    Some(path::clean(file.rfind('/').map_or("", |at| &file[..=at])))
-}
-
-/// `context` as seen from `base`, unless it is no relative path.
-pub(crate) fn rebased(base: &str, context: &str) -> String {
-    let special = ["cwd://", "target:", "docker-image:", "oci-layout://", "/"];
-    let fixed = context.is_empty() || special.iter().any(|prefix| context.starts_with(prefix));
-    if fixed || path::is_remote(context) {
-        context.to_owned()
-    } else {
-        path::join(base, context)
+        path::directory(&self.input.files.get(file)?.name)
     }
 }
 
@@ -361,42 +343,4 @@ fn valid_name(name: &str, span: Span) -> Outcome<()> {
         "`{}` is one; `sanitize()` makes such names",
         crate::functions::sanitize(name)
     ))))
-}
-
-fn set(target: &mut Target, name: &str, value: &Value) -> Outcome<()> {
-    let text = || value.as_str().map(str::to_owned);
-    let flag = || Some(matches!(value, Value::Bool(true)));
-    match name {
-        "annotations" => target.annotations = decode::texts(value)?,
-        "args" => target.args = decode::text_map(value),
-        "attest" => target.attest = decode::entries(value, Noun::Attestation)?,
-        "cache-from" => target.cache_from = decode::entries(value, Noun::Cache)?,
-        "cache-to" => target.cache_to = Some(decode::entries(value, Noun::Cache)?),
-        "call" => target.call = text(),
-        "context" => target.context = text(),
-        "contexts" => target.contexts = decode::text_map(value),
-        "description" => target.description = text().unwrap_or_default(),
-        "dockerfile" => target.dockerfile = text(),
-        "dockerfile-inline" => target.dockerfile_inline = text(),
-        "entitlements" => target.entitlements = decode::texts(value)?,
-        "extra-hosts" => target.extra_hosts = decode::text_map(value),
-        "inherits" => target.inherits = decode::texts(value)?,
-        "labels" => target.labels = decode::text_map(value),
-        "network" => target.network = text(),
-        "no-cache" => target.no_cache = flag(),
-        "no-cache-filter" => target.no_cache_filter = decode::texts(value)?,
-        "output" => target.outputs = Some(decode::entries(value, Noun::Output)?),
-        "platforms" => target.platforms = Some(decode::texts(value)?),
-        "policy" => target.policy = decode::policies(value)?,
-        "pull" => target.pull = flag(),
-        "resources" => target.resources = decode::resources(value)?,
-        "secret" => target.secrets = decode::secrets(value)?,
-        "shm-size" => target.shm_size = text(),
-        "ssh" => target.ssh = decode::ssh(value)?,
-        "tags" => target.tags = Some(decode::texts(value)?),
-        "target" => target.target = text(),
-        "ulimits" => target.ulimits = decode::texts(value)?,
-        _ => {}
-    }
-    Ok(())
 }

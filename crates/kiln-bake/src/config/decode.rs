@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::schema::Shape;
 use crate::entry::{Entry, Noun, Policy, Resources, Secret, Ssh};
 use crate::source::{Fault, Outcome};
+use crate::target::Target;
 use crate::value::{Type, Value, convert};
 
 /// The value in the type of its attribute: flags' texts become maps.
@@ -183,4 +184,43 @@ pub(super) fn resources(value: &Value) -> Outcome<Option<Resources>> {
         }
     }
     Ok(Some(resources))
+}
+
+/// Sets an attribute of a target to its value.
+pub(super) fn set(target: &mut Target, name: &str, value: &Value) -> Outcome<()> {
+    let text = || value.as_str().map(str::to_owned);
+    let flag = || Some(matches!(value, Value::Bool(true)));
+    match name {
+        "annotations" => target.annotations = texts(value)?,
+        "args" => target.args = text_map(value),
+        "attest" => target.attest = entries(value, Noun::Attestation)?,
+        "cache-from" => target.cache_from = entries(value, Noun::Cache)?,
+        "cache-to" => target.cache_to = Some(entries(value, Noun::Cache)?),
+        "call" => target.call = text(),
+        "context" => target.context = text(),
+        "contexts" => target.contexts = text_map(value),
+        "description" => target.description = text().unwrap_or_default(),
+        "dockerfile" => target.dockerfile = text(),
+        "dockerfile-inline" => target.dockerfile_inline = text(),
+        "entitlements" => target.entitlements = texts(value)?,
+        "extra-hosts" => target.extra_hosts = text_map(value),
+        "inherits" => target.inherits = texts(value)?,
+        "labels" => target.labels = text_map(value),
+        "network" => target.network = text(),
+        "no-cache" => target.no_cache = flag(),
+        "no-cache-filter" => target.no_cache_filter = texts(value)?,
+        "output" => target.outputs = Some(entries(value, Noun::Output)?),
+        "platforms" => target.platforms = Some(texts(value)?),
+        "policy" => target.policy = policies(value)?,
+        "pull" => target.pull = flag(),
+        "resources" => target.resources = resources(value)?,
+        "secret" => target.secrets = secrets(value)?,
+        "shm-size" => target.shm_size = text(),
+        "ssh" => target.ssh = ssh(value)?,
+        "tags" => target.tags = Some(texts(value)?),
+        "target" => target.target = text(),
+        "ulimits" => target.ulimits = texts(value)?,
+        _ => {}
+    }
+    Ok(())
 }

@@ -2,11 +2,11 @@
 
 mod block;
 mod decode;
+mod function;
 mod schema;
 mod variable;
 mod world;
 
-pub(crate) use block::{directory, rebased};
 use world::Program;
 
 use crate::input::BakeInput;

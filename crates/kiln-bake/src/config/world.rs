@@ -5,26 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::block::Instance;
+use super::function::Function;
 use super::variable::VariableBlock;
 use super::{Variable, schema};
 use crate::eval::{Budget, Scope, World, eval, free};
 use crate::functions;
 use crate::input::{BakeInput, Clock};
-use crate::source::{Fault, Outcome, Span, did_you_mean};
-use crate::syntax::ast::{Attribute, Block, Body, Expr, Kind};
+use crate::source::{Fault, Outcome, did_you_mean};
+use crate::syntax::ast::{Attribute, Block, Body};
 use crate::target::Group;
 use crate::value::Value;
 
 /// Blocks by kind and name.
 type Instances<'a> = BTreeMap<(String, String), Vec<Rc<Instance<'a>>>>;
-
-/// A declared function.
-struct Function<'a> {
-    params: Vec<String>,
-    variadic: Option<String>,
-    result: &'a Expr,
-    span: Span,
-}
 
 /// All declarations, and the values that are known by now.
 pub(crate) struct Program<'a> {
@@ -247,63 +240,6 @@ pub(super) fn label(block: &Block) -> Outcome<&str> {
             Err(Fault::at(block.kind_span, message)
                 .hint(Some(format!("write `{} \"name\" {{`", block.kind))))
         }
-    }
-}
-
-impl<'a> Function<'a> {
-    fn new(block: &'a Block) -> Outcome<Self> {
-        const ATTRIBUTES: [&str; 3] = ["params", "variadic_params", "result"];
-        let span = block
-            .labels
-            .first()
-            .map_or(block.kind_span, |(_, span)| *span);
-        for attribute in &block.body.attributes {
-            if !ATTRIBUTES.contains(&attribute.name.as_str()) {
-                return Err(Fault::at(
-                    attribute.name_span,
-                    format!("a function has no `{}`", attribute.name),
-                )
-                .hint(did_you_mean(&attribute.name, ATTRIBUTES)));
-            }
-        }
-        if let Some(inner) = block.body.blocks.first() {
-            return Err(Fault::at(
-                inner.kind_span,
-                format!("a function has no block `{}`", inner.kind),
-            ));
-        }
-        let wanted = |name: &str| {
-            let found = block.body.attribute(name).map(|attribute| &attribute.expr);
-            found.ok_or_else(|| Fault::at(span, format!("a function wants `{name}`")))
-        };
-        let params = match &wanted("params")?.kind {
-            Kind::Tuple(items) => items.iter().map(parameter).collect::<Outcome<_>>()?,
-            _ => {
-                return Err(Fault::at(
-                    wanted("params")?.span,
-                    "`params` is a list of names",
-                ));
-            }
-        };
-        let variadic = block
-            .body
-            .attribute("variadic_params")
-            .map(|attribute| parameter(&attribute.expr))
-            .transpose()?;
-        Ok(Self {
-            params,
-            variadic,
-            result: wanted("result")?,
-            span,
-        })
-    }
-}
-
-fn parameter(expr: &Expr) -> Outcome<String> {
-    match &expr.kind {
-        Kind::Variable(name) => Ok(name.clone()),
-        Kind::Literal(Value::String(name)) => Ok(name.to_string()),
-        _ => Err(Fault::at(expr.span, "a parameter is a name")),
     }
 }
 
