@@ -31,7 +31,7 @@ use crate::record::Layer;
 
 pub use content::{ContentTree, EntryKind, FileHeader, Selected, content_digests};
 pub use exec::{CacheSharing, Exec, Mount, MountKind, Network};
-pub use file::{CopyAction, FileAction, FileOp, MkdirAction, Owner, UserName};
+pub use file::{CopyAction, FileAction, FileOp, MkdirAction, MkfileAction, Owner, UserName};
 
 /// A platform, as BuildKit's digests name it.
 #[derive(Debug, Clone, PartialEq, Eq)]

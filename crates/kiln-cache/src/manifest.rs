@@ -1,6 +1,8 @@
 //! The document that leads to a cache in a registry or an image layout: an image manifest, an
 //! index, or an image with an inline cache.
 
+use std::collections::HashMap;
+
 use kiln_oci::{Descriptor, Document, Family, Index, Manifest, MediaType};
 use serde::Deserialize;
 
@@ -101,9 +103,9 @@ pub(crate) fn load(
     };
     let config = CacheConfig::from_bytes(&reader.document(config)?);
     let config = config.map_err(|cause| reader.format(cause))?;
+    let listed: HashMap<_, _> = layers.iter().map(|entry| (&entry.digest, entry)).collect();
     Ok(vec![Loaded::new(config, |layer| {
-        let listed = layers.iter().find(|entry| entry.digest == layer.blob)?;
-        layer_of(listed)
+        layer_of(listed.get(&layer.blob)?)
     })])
 }
 
@@ -200,8 +202,9 @@ impl Reader<'_> {
         let config = config.map_err(|cause| self.format(cause))?;
         let made = image.history.iter().filter(|entry| !entry.empty_layer);
         let made: Vec<_> = made.map(|entry| entry.created.clone()).collect();
+        let places: HashMap<_, _> = blobs.iter().zip(0usize..).collect();
         Ok(Some(Loaded::new(config, |layer| {
-            let index = blobs.iter().position(|blob| *blob == layer.blob)?;
+            let index = *places.get(&layer.blob)?;
             let listed = &manifest.layers[index];
             let created = made.get(index).cloned().flatten();
             Some(Layer {

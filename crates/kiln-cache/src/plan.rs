@@ -1,6 +1,6 @@
 //! From records to a document and back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_oci::{Descriptor, Digest, MediaType};
 
@@ -58,7 +58,8 @@ impl Plan {
                 .or_insert_with(|| layer.clone());
         }
         let config = CacheConfig::new(layers, records)?;
-        known.retain(|digest, _| config.layers().iter().any(|layer| layer.blob == *digest));
+        let named: BTreeSet<&Digest> = config.layers().iter().map(|layer| &layer.blob).collect();
+        known.retain(|digest, _| named.contains(digest));
         Ok(Self {
             config,
             layers: known,

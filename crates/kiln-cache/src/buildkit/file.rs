@@ -25,6 +25,8 @@ pub enum FileAction {
     Copy(CopyAction),
     /// A `WORKDIR`.
     Mkdir(MkdirAction),
+    /// A heredoc, as a file of a root of its own, from where it is copied.
+    Mkfile(MkfileAction),
 }
 
 /// A source of a `COPY`.
@@ -58,6 +60,17 @@ pub struct MkdirAction {
     pub owner: Option<Owner>,
     /// `SOURCE_DATE_EPOCH` in nanoseconds.
     pub timestamp: Option<i64>,
+}
+
+/// A heredoc's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MkfileAction {
+    /// A slash and the heredoc's name.
+    pub path: String,
+    /// 0644 in a `COPY`, 0755 in a `RUN`.
+    pub mode: u32,
+    /// Its content.
+    pub data: Vec<u8>,
 }
 
 /// Who files are given to.
@@ -126,6 +139,16 @@ struct MkdirWire<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<OwnerWire<'a>>,
     #[serde(skip_serializing_if = "is_zero")]
+    timestamp: i64,
+}
+
+#[derive(Serialize)]
+struct MkfileWire<'a> {
+    path: &'a str,
+    mode: i64,
+    /// Base64.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    data: String,
     timestamp: i64,
 }
 
@@ -218,6 +241,12 @@ fn action_text(action: &FileAction, base: (Option<usize>, Version)) -> String {
             owner: mkdir.owner.as_ref().map(|owner| owner_wire(owner, base)),
             timestamp: mkdir.timestamp.unwrap_or(-1),
         }),
+        FileAction::Mkfile(mkfile) => json::print(&MkfileWire {
+            path: &mkfile.path,
+            mode: i64::from(mkfile.mode),
+            data: BASE64_STANDARD.encode(&mkfile.data),
+            timestamp: -1,
+        }),
     }
 }
 
@@ -272,7 +301,7 @@ fn indexes(file: &FileOp) -> Option<Vec<[i64; 3]>> {
             };
             let second = match action {
                 FileAction::Copy(copy) => number(copy.from),
-                FileAction::Mkdir(_) => -1,
+                FileAction::Mkdir(_) | FileAction::Mkfile(_) => -1,
             };
             [input, second, if at == count - 1 { 0 } else { -1 }]
         })

@@ -9,8 +9,8 @@ use std::path::Path;
 use kiln_cache::Imported;
 use kiln_cache::buildkit::{
     BkImage, BkPlatform, CacheSharing, ContentTree, CopyAction, EntryKind, Exec, FileAction,
-    FileHeader, FileOp, MkdirAction, Mount, MountKind, Network, Owner, Records, Selected, Step,
-    StepInput, UserName, content_digests,
+    FileHeader, FileOp, MkdirAction, MkfileAction, Mount, MountKind, Network, Owner, Records,
+    Selected, Step, StepInput, UserName, content_digests,
 };
 use kiln_oci::Digest;
 
@@ -425,6 +425,142 @@ fn every_step_of_a_cache_by_docker_20_10_is_found() {
          COPY --chown: 8 layers\nCOPY [azd]*: 9 layers\nWORKDIR: 10 layers\n\
          RUN echo $E: 11 layers\n"
     );
+}
+
+/// ```text
+/// FROM base AS build
+/// RUN mkdir /d && echo x > /d/x
+/// FROM base
+/// COPY <<EOF /here
+/// hello <there>
+/// EOF
+/// RUN --mount=type=bind,from=build,source=/d,target=/y cat /y/x
+/// RUN --mount=type=cache,id=foo,sharing=locked,target=/e true
+/// RUN --mount=type=bind,from=build,target=/z,rw true
+/// RUN --mount=type=secret,id=k,env=KEY true
+/// RUN ["/bin/true","é\u2028"]
+/// ADD a.txt zed /add/
+/// ADD dir /add/
+/// COPY --chmod=600 --chown=5 a.txt /five
+/// FROM scratch AS last
+/// COPY a.txt zed /
+/// COPY dir/sub/../b.txt /x/.
+/// ```
+#[test]
+fn less_common_steps_are_found_too() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let imported = import(directory.path(), "buildkit-0.32-more");
+    let mut walk = Walk {
+        imported: &imported,
+        last: Records::default(),
+        text: String::new(),
+    };
+    walk.from();
+    walk.run("mkdir /d && echo x > /d/x", exec(&[], "/"), &[]);
+    let build = walk.last.clone();
+    walk.from();
+    heredoc(&mut walk);
+    mounts(&mut walk, &build);
+    walk.copy("ADD a.txt zed", &["/a.txt", "/zed"], |copy| {
+        copy.dest = "/add/".to_owned();
+        copy.unpack = true;
+    });
+    walk.copy("ADD dir", &["/dir"], |copy| {
+        copy.dest = "/add/".to_owned();
+        copy.unpack = true;
+    });
+    walk.copy("COPY --chown=5", &["/a.txt"], |copy| {
+        copy.dest = "/five".to_owned();
+        copy.mode = Some(0o600);
+        copy.owner = Some(Owner {
+            user: Some(UserName::Id(5)),
+            group: None,
+        });
+    });
+    let files = [copy(0, "/a.txt", "/"), copy(0, "/zed", "/")];
+    let scratch = Step::File(FileOp {
+        base: None,
+        inputs: 1,
+        actions: files.map(FileAction::Copy).to_vec(),
+    });
+    let both = StepInput {
+        content: content(&["/a.txt", "/zed"], true),
+        ..StepInput::default()
+    };
+    walk.last = walk.imported.buildkit_records(&scratch, &[both]);
+    walk.copy("COPY onto scratch", &["/dir/b.txt"], |copy| {
+        copy.dest = "/x/.".to_owned();
+    });
+    assert_eq!(
+        walk.text,
+        "FROM: no layers\nRUN mkdir /d && echo x > /d/x: 3 layers\nFROM: no layers\n\
+         COPY <<EOF: 3 layers\nRUN cat /y/x: 4 layers\nRUN true: 5 layers\n\
+         RUN true: 6 layers\nRUN true: 7 layers\nRUN [\"/bin/true\"]: 8 layers\n\
+         ADD a.txt zed: 9 layers\nADD dir: 10 layers\nCOPY --chown=5: 11 layers\n\
+         COPY onto scratch: 2 layers\n"
+    );
+}
+
+fn heredoc(walk: &mut Walk<'_>) {
+    let file = Step::File(FileOp {
+        base: None,
+        inputs: 0,
+        actions: vec![FileAction::Mkfile(MkfileAction {
+            path: "/EOF".to_owned(),
+            mode: 0o644,
+            data: b"hello <there>\n".to_vec(),
+        })],
+    });
+    let made = walk.imported.buildkit_records(&file, &[]);
+    let step = Step::File(FileOp {
+        base: Some(0),
+        inputs: 2,
+        actions: vec![FileAction::Copy(CopyAction {
+            is_selection: false,
+            ..copy(1, "/EOF", "/here")
+        })],
+    });
+    let input = StepInput {
+        records: Some(&made),
+        selected: vec!["/EOF".to_owned()],
+        content: Vec::new(),
+    };
+    walk.step("COPY <<EOF", &step, &[input]);
+}
+
+fn mounts(walk: &mut Walk<'_>, build: &Records) {
+    let of_build = StepInput {
+        records: Some(build),
+        ..StepInput::default()
+    };
+    let with = |mount: Mount| Exec {
+        mounts: vec![Mount::root(), mount],
+        ..exec(&[], "/")
+    };
+    let directory = mount(Some(1), "/d", "/y", MountKind::Bind);
+    walk.run("cat /y/x", with(directory), std::slice::from_ref(&of_build));
+    let cache = MountKind::Cache {
+        id: "/foo".to_owned(),
+        sharing: CacheSharing::Locked,
+    };
+    walk.run("true", with(mount(None, "/", "/e", cache)), &[]);
+    let writable = Mount {
+        readonly: false,
+        ..mount(Some(1), "/", "/z", MountKind::Bind)
+    };
+    walk.run("true", with(writable), &[of_build]);
+    let secret = Exec {
+        secret_env: vec![("k".to_owned(), "KEY".to_owned(), true)],
+        ..exec(&[], "/")
+    };
+    walk.run("true", secret, &[]);
+    let args = ["/bin/true", "é\u{2028}"].map(str::to_owned).to_vec();
+    let plain = Exec {
+        args,
+        ..exec(&[], "/")
+    };
+    let step = Step::Exec(Box::new(plain), amd64());
+    walk.step("RUN [\"/bin/true\"]", &step, &[]);
 }
 
 #[test]
