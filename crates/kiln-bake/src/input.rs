@@ -65,6 +65,14 @@ pub struct BakeInput {
 }
 
 impl BakeInput {
+    /// A variable of the environment that is not empty.
+    pub(crate) fn lookup_environment(&self, name: &str) -> Option<&str> {
+        self.environment
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    }
+
     /// A variable of the command line or the environment.
     pub(crate) fn lookup(&self, name: &str) -> Option<&str> {
         self.variables

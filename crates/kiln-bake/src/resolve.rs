@@ -19,6 +19,11 @@ pub(crate) struct Resolved {
     pub(crate) granted: Vec<Entitlement>,
 }
 
+/// Policies of one target.
+const MAX_POLICIES: usize = 1000;
+/// Targets that one inherits.
+const MAX_PARENTS: usize = 1000;
+
 struct Resolver<'a> {
     config: &'a Config,
     overrides: Overrides,
@@ -69,6 +74,13 @@ pub(crate) fn resolve(input: &BakeInput, config: &Config) -> Outcome<Resolved> {
     }
     for target in answer.targets.values_mut() {
         finish(target)?;
+        // A build is dated by the environment, unless its target says otherwise.
+        if let Some(epoch) = input.lookup_environment("SOURCE_DATE_EPOCH") {
+            target
+                .args
+                .entry("SOURCE_DATE_EPOCH".to_owned())
+                .or_insert_with(|| epoch.to_owned());
+        }
     }
     answer.granted = resolver.granted;
     answer.granted.sort();
@@ -277,9 +289,21 @@ impl Resolver<'_> {
             name: name.to_owned(),
             ..Target::default()
         };
+        if own.inherits.len() > MAX_PARENTS {
+            return Err(Fault::new(format!(
+                "target `{name}` inherits more than {MAX_PARENTS} targets"
+            )));
+        }
         for parent in &own.inherits {
             if let Some(parent) = self.inherit(parent, seen, depth + 1)? {
                 target.merge(parent);
+                // What is said twice must not grow with each of many parents.
+                target.normalize();
+                if target.policy.len() > MAX_POLICIES {
+                    return Err(Fault::new(format!(
+                        "target `{name}` has more than {MAX_POLICIES} policies"
+                    )));
+                }
             }
         }
         target.merge(own.clone());

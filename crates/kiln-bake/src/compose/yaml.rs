@@ -1,6 +1,6 @@
 //! YAML with the places of its words; aliases are expanded within a limit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
@@ -214,6 +214,7 @@ impl<'a> Builder<'a> {
     fn mapping(&mut self, depth: usize) -> Outcome<Vec<(String, Yaml)>> {
         let mut entries: Vec<(String, Yaml)> = Vec::new();
         let mut inherited: Vec<(String, Yaml)> = Vec::new();
+        let mut seen = BTreeSet::new();
         loop {
             let (event, span) = self.next()?;
             if event == Event::MappingEnd {
@@ -236,14 +237,14 @@ impl<'a> Builder<'a> {
                     };
                     inherited.extend(more);
                 }
-            } else if entries.iter().any(|(known, _)| *known == key) {
+            } else if !seen.insert(key.to_string()) {
                 return Err(Fault::at(span, format!("key `{key}` stands here twice")));
             } else {
                 entries.push((key.into_owned(), value));
             }
         }
         for (key, value) in inherited {
-            if !entries.iter().any(|(known, _)| *known == key) {
+            if seen.insert(key.clone()) {
                 entries.push((key, value));
             }
         }

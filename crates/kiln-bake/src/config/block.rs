@@ -26,6 +26,8 @@ pub(super) struct Instance<'a> {
     active: RefCell<Vec<String>>,
 }
 
+/// Groups and targets of all files.
+const MAX_BLOCKS: usize = 10_000;
 /// Rows of one matrix.
 const MAX_ROWS: usize = 4096;
 
@@ -52,6 +54,12 @@ impl<'a> Program<'a> {
                     .hint(Some(
                         "let `name` depend on every value of the matrix".to_owned(),
                     )));
+                }
+                if all.len() >= MAX_BLOCKS {
+                    return Err(Fault::at(
+                        span,
+                        format!("more than {MAX_BLOCKS} groups and targets"),
+                    ));
                 }
                 names.push(name.clone());
                 let (values, active) = Default::default();

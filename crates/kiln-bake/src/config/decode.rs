@@ -8,6 +8,9 @@ use crate::source::{Fault, Outcome};
 use crate::target::Target;
 use crate::value::{Type, Value, convert};
 
+/// Entries of one attribute.
+const MAX_ENTRIES: usize = 1000;
+
 /// The value in the type of its attribute: flags' texts become maps.
 pub(super) fn normalize(value: &Value, shape: Shape) -> Outcome<Value> {
     let ty = shape.ty();
@@ -36,6 +39,9 @@ pub(super) fn normalize(value: &Value, shape: Shape) -> Outcome<Value> {
                 items.push(convert(item, element)?);
             }
         }
+    }
+    if items.len() > MAX_ENTRIES {
+        return Err(Fault::new(format!("more than {MAX_ENTRIES} entries")));
     }
     convert(&Value::tuple(items), &ty)
 }

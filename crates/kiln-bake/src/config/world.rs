@@ -16,6 +16,9 @@ use crate::syntax::ast::{Attribute, Block, Body};
 use crate::target::Group;
 use crate::value::Value;
 
+/// Functions that call each other in a row.
+const MAX_CALLS: usize = 300;
+
 /// Blocks by kind and name.
 type Instances<'a> = BTreeMap<(String, String), Vec<Rc<Instance<'a>>>>;
 
@@ -173,6 +176,12 @@ impl<'a> Program<'a> {
         }
         if !done.insert(name) {
             return Ok(());
+        }
+        if path.len() >= MAX_CALLS {
+            return Err(Fault::at(
+                function.span,
+                format!("more than {MAX_CALLS} functions call each other in a row"),
+            ));
         }
         path.push(name);
         let bound: Vec<String> = function

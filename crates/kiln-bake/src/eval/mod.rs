@@ -26,9 +26,12 @@ pub(crate) fn eval(world: &dyn World, scope: &Scope<'_>, expr: &Expr) -> Outcome
     let result = kind(world, scope, expr);
     world.budget().leave();
     let value = result.map_err(|fault| fault.or_at(expr.span))?;
+    let Some(weight) = value.measure(0) else {
+        return Err(Fault::limit("this value is nested too deep").or_at(expr.span));
+    };
     world
         .budget()
-        .charge(value.weight())
+        .charge(weight)
         .map_err(|fault| fault.or_at(expr.span))?;
     Ok(value)
 }

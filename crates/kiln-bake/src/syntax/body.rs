@@ -6,6 +6,9 @@ use crate::syntax::cursor::{Cursor, Origin};
 use crate::syntax::expr::expression;
 use crate::syntax::template::quoted_literal;
 
+/// Attributes of one body.
+pub(super) const MAX_ATTRIBUTES: usize = 10_000;
+
 /// Reads a file in the native spelling.
 pub(crate) fn parse(text: &str, file: usize) -> Outcome<Body> {
     let start = if text.starts_with('\u{feff}') {
@@ -41,6 +44,12 @@ fn body(cursor: &mut Cursor<'_>) -> Outcome<Body> {
                 return Err(Fault::at(
                     name_span,
                     format!("attribute `{name}` is set twice"),
+                ));
+            }
+            if body.attributes.len() >= MAX_ATTRIBUTES {
+                return Err(Fault::at(
+                    name_span,
+                    format!("more than {MAX_ATTRIBUTES} attributes in one place"),
                 ));
             }
             body.attributes.push(Attribute {

@@ -2,6 +2,7 @@
 
 use crate::source::{Fault, Outcome, Span};
 use crate::syntax::ast::{Attribute, Block, Body, Expr, Kind};
+use crate::syntax::body::MAX_ATTRIBUTES;
 use crate::syntax::cursor::{Cursor, MAX_DEPTH, Origin};
 use crate::syntax::template;
 use crate::value::{Number, Value};
@@ -278,6 +279,12 @@ fn attribute(body: &mut Body, member: Member) -> Outcome<()> {
         return Err(Fault::at(
             member.span,
             format!("attribute `{}` is set twice", member.name),
+        ));
+    }
+    if body.attributes.len() >= MAX_ATTRIBUTES {
+        return Err(Fault::at(
+            member.span,
+            format!("more than {MAX_ATTRIBUTES} attributes in one place"),
         ));
     }
     let expr = expr(&member.value, 0)?;

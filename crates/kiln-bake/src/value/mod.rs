@@ -16,6 +16,9 @@ pub(crate) use convert::{convert, convert_or};
 pub(crate) use number::Number;
 pub(crate) use types::{Type, unify};
 
+/// Values within values.
+const MAX_NESTING: u32 = 200;
+
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
@@ -159,17 +162,24 @@ impl Value {
 
     /// How much work copying and walking it is.
     pub(crate) fn weight(&self) -> u64 {
+        self.measure(0).unwrap_or(u64::MAX)
+    }
+
+    /// [`Value::weight`]; none if it is nested so deep that walking it could exhaust the stack.
+    pub(crate) fn measure(&self, depth: u32) -> Option<u64> {
+        if depth > MAX_NESTING {
+            return None;
+        }
         match self {
-            Self::Null(_) | Self::Bool(_) | Self::Number(_) => 1,
-            Self::String(text) => 1 + text.len() as u64 / 32,
-            Self::List(_, items) | Self::Set(_, items) | Self::Tuple(items) => {
-                1 + items.iter().map(Self::weight).sum::<u64>()
-            }
+            Self::Null(_) | Self::Bool(_) | Self::Number(_) => Some(1),
+            Self::String(text) => Some(1 + text.len() as u64 / 32),
+            Self::List(_, items) | Self::Set(_, items) | Self::Tuple(items) => items
+                .iter()
+                .try_fold(1, |sum: u64, item| Some(sum + item.measure(depth + 1)?)),
             Self::Map(_, entries) | Self::Object(entries) => {
-                1 + entries
-                    .values()
-                    .map(|value| 1 + value.weight())
-                    .sum::<u64>()
+                entries.values().try_fold(1, |sum: u64, value| {
+                    Some(sum + 1 + value.measure(depth + 1)?)
+                })
             }
         }
     }
