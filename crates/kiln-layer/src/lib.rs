@@ -2,7 +2,8 @@
 //!
 //! [`diff`] compares the upper directory of an overlay with what is below it and gives
 //! [`Changes`]; [`write_layer`] turns those into a layer blob in one streaming pass; [`unpack`]
-//! turns a blob from anywhere into a directory that overlayfs can stack. [`untar_merge`] is `ADD`
+//! turns a blob from anywhere into a directory that overlayfs can stack; [`list_layer`] only tells
+//! what is in it. [`untar_merge`] is `ADD`
 //! of an archive, [`tar_tree`] and [`export_tree`] are outputs of a whole root file system.
 //!
 //! The same tree gives the same bytes: names in the order of their bytes, times in whole seconds,
@@ -16,6 +17,7 @@ mod changes;
 mod decode;
 mod diff;
 mod export;
+mod list;
 mod lower;
 mod merge;
 mod names;
@@ -33,6 +35,7 @@ pub use changes::{Change, Changes, Entry, Node};
 pub use decode::{ArchiveFormat, DecodeError, detect_archive, is_archive};
 pub use diff::{DiffError, DiffOptions, diff};
 pub use export::{ExportError, ExportOptions, export_tree, tar_tree};
+pub use list::{Member, MemberKind, list_layer};
 pub use merge::{MergeError, MergeOptions, MergeReport, untar_merge};
 pub use options::{GzipLevel, LayerCompression, LayerOptions, LayerSummary, ZstdLevel};
 pub use overlay::OverlayXattrs;

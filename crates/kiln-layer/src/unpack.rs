@@ -11,6 +11,7 @@ use kiln_base::{CancelToken, Cancelled};
 use kiln_oci::{Compression, Digest, Digester};
 use kiln_sys::fs::{Dir, FsError};
 
+pub(crate) use self::decoded::with_decoded;
 use self::extract::Extractor;
 pub use self::resolve::resolve_against;
 
@@ -162,7 +163,7 @@ pub fn unpack(
     cancel: &CancelToken,
 ) -> Result<UnpackReport, UnpackError> {
     let expected = options.expected.as_ref();
-    let report = decoded::with_decoded(blob, options.format, expected, |tar| {
+    let report = with_decoded(blob, options.format, expected, |tar| {
         let mut tar = Hashed {
             source: tar,
             digester: Digester::sha256(),

@@ -10,9 +10,11 @@
 //! is emptied and is new for the next user.
 //!
 //! Deliberately absent: what the directories start with, and archives of them; both are the caller's,
-//! who has the directory for himself in [`Store::take_cache_mount`].
+//! who has the directory for himself in [`Store::take_cache_mount`] and fills it anew by
+//! [`CacheMountGuard::replace`].
 
 mod prune;
+mod replace;
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;

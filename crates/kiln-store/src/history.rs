@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: what the lines mean.
 
+mod import;
 mod log;
 mod query;
 

@@ -14,7 +14,7 @@ const WAITING: usize = 4;
 
 /// Lets `work` read the decoded blob. Afterwards the blob is compared with what was promised,
 /// which is why `work` has to read to the end.
-pub(super) fn with_decoded<T>(
+pub(crate) fn with_decoded<T>(
     blob: impl Read + Send,
     format: BlobFormat,
     expected: Option<&ExpectedBlob>,

@@ -177,3 +177,40 @@ fn validators_are_remembered() {
         .unwrap();
     assert_eq!(found, Some(known("\"2\"")));
 }
+
+#[test]
+fn a_build_of_another_store_is_taken_in() {
+    let (from, to) = (TestStore::new(), TestStore::new());
+    from.set_time(10);
+    let mut recording = begin(&from.store, "app");
+    recording.append("{}").unwrap();
+    recording.finish(&summary(BuildOutcome::Failed)).unwrap();
+    let there = from
+        .store
+        .builds(&BuildFilter::default())
+        .unwrap()
+        .remove(0);
+    let events = from.store.build_events(&there.id).unwrap();
+    let id = to.store.import_build(&there, &events).unwrap();
+    let here = to.store.build(&id).unwrap();
+    assert_eq!(to.store.build_events(&id).unwrap(), ["{}"]);
+    assert_ne!(here.id, there.id);
+    assert_eq!(
+        kiln_store::BuildRecord {
+            id: there.id.clone(),
+            ..here
+        },
+        there
+    );
+
+    let unfinished = kiln_store::BuildRecord {
+        status: BuildStatus::Running,
+        finished: None,
+        ..there
+    };
+    let id = to.store.import_build(&unfinished, &[]).unwrap();
+    assert_eq!(
+        to.store.build(&id).unwrap().status,
+        BuildStatus::Interrupted
+    );
+}

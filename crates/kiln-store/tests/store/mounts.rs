@@ -226,3 +226,28 @@ fn directories_without_a_row_are_swept() {
     test.store.sweep().unwrap();
     assert_eq!(names(&test.path("mounts")), guard.number().to_string());
 }
+
+#[test]
+fn content_is_replaced_as_a_whole_or_not_at_all() {
+    let test = TestStore::new();
+    let mut guard = open(&test.store, "a", Sharing::Locked);
+    std::fs::write(guard.dir().join("old"), "x").unwrap();
+    let number = guard.number();
+    assert!(test.store.is_cache_mount_in_use(number).unwrap());
+    let failed = guard.replace(|path| {
+        std::fs::write(path.join("half"), "x").unwrap();
+        Err(StoreError::Cancelled(kiln_base::Cancelled))
+    });
+    assert!(failed.is_err());
+    assert_eq!(names(guard.dir()), "old");
+    let filled = guard.replace(|path| {
+        std::fs::write(path.join("new"), "x").unwrap();
+        Ok::<_, StoreError>(())
+    });
+    filled.unwrap();
+    assert_eq!(names(guard.dir()), "new");
+    drop(guard);
+    assert!(!test.store.is_cache_mount_in_use(number).unwrap());
+    let taken = test.store.take_cache_mount(number).unwrap().unwrap();
+    assert_eq!(names(taken.dir()), "new");
+}
