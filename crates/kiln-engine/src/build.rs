@@ -47,7 +47,7 @@ impl Engine {
         events: &dyn Events,
         cancel: &CancelToken,
     ) -> Result<Vec<BuildOutcome>, BuildError> {
-        let reporter = Reporter::new(events);
+        let reporter = Reporter::for_builds(events, requests);
         let plan = self.plan(requests, &reporter, cancel)?;
         let remote = self.import_caches(&plan.builds, &reporter, cancel)?;
         let queues = Queues::new(self, &plan.builds, cancel);

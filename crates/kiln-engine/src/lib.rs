@@ -16,6 +16,7 @@ mod assemble;
 mod base;
 mod blobs;
 mod build;
+mod cache_mounts;
 mod chain;
 mod container;
 mod context;
@@ -26,6 +27,7 @@ mod driver;
 mod error;
 mod explain;
 mod fetch;
+mod graph;
 mod images;
 mod layers;
 mod load;
@@ -34,6 +36,7 @@ mod mounts;
 mod outcome;
 mod output;
 mod plan;
+mod redact;
 mod remote;
 mod reporter;
 mod request;
@@ -51,6 +54,7 @@ use kiln_store::{Clock, Store};
 use kiln_sys::namespace::Grade;
 use machine::Machine;
 
+pub use cache_mounts::{CacheMountError, CacheMountRow};
 pub use error::{
     AssembleError, BaseError, BuildError, ContainerError, DockerfileErrors, LayerError, LoadError,
     OutputError, RootError, SourceError, SourcePlace, StepError, TransferError,

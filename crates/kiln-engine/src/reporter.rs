@@ -10,12 +10,16 @@ use kiln_base::events::{
     BuildEvent, CacheVerdict, Events, Progress, StepNumber, StepOutcome, Stream,
 };
 
+use crate::redact::Redactor;
+use crate::request::BuildRequest;
+
 /// The events of one build or transfer.
 pub(crate) struct Reporter<'a> {
     events: &'a dyn Events,
     began: Instant,
     next: AtomicU32,
     started: Mutex<BTreeSet<StepNumber>>,
+    redactor: Redactor,
 }
 
 impl<'a> Reporter<'a> {
@@ -26,6 +30,16 @@ impl<'a> Reporter<'a> {
             began: Instant::now(),
             next: AtomicU32::new(1),
             started: Mutex::new(BTreeSet::new()),
+            redactor: Redactor::none(),
+        }
+    }
+
+    /// The same for builds: the values of their secrets are in no output that is told.
+    pub(crate) fn for_builds(events: &'a dyn Events, requests: &[BuildRequest]) -> Self {
+        let secrets = requests.iter().flat_map(|request| request.secrets.values());
+        Self {
+            redactor: Redactor::new(secrets.map(|secret| secret.expose().as_slice())),
+            ..Self::new(events)
         }
     }
 
@@ -57,6 +71,9 @@ impl<'a> Reporter<'a> {
     /// The step ended. A step that was never said to begin begins now.
     pub(crate) fn finish(&self, step: StepNumber, outcome: StepOutcome) {
         self.start(step);
+        for (stream, bytes) in self.redactor.finish(step) {
+            self.tell_output(step, stream, &bytes);
+        }
         self.events.emit(BuildEvent::StepFinished {
             step,
             outcome,
@@ -66,6 +83,18 @@ impl<'a> Reporter<'a> {
 
     /// The step's process wrote something.
     pub(crate) fn output(&self, step: StepNumber, stream: Stream, bytes: &[u8]) {
+        if self.redactor.is_idle() {
+            self.tell_output(step, stream, bytes);
+        } else {
+            let bytes = self.redactor.take(step, stream, bytes);
+            self.tell_output(step, stream, &bytes);
+        }
+    }
+
+    fn tell_output(&self, step: StepNumber, stream: Stream, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         self.events.emit(BuildEvent::StepOutput {
             step,
             stream,
