@@ -23,6 +23,8 @@ pub struct Bake {
     pub targets: BTreeMap<String, Target>,
     /// All variables of the files.
     pub variables: Vec<Variable>,
+    /// What the files say that nothing listens to: to be shown, not to stop at.
+    pub warnings: Vec<BakeError>,
     /// What overrides of the command line allow by naming it.
     pub granted: Vec<Entitlement>,
 }
@@ -45,6 +47,11 @@ pub fn read(input: &BakeInput) -> Result<Bake, BakeError> {
             groups: resolved.groups,
             targets: resolved.targets,
             variables: config.variables,
+            warnings: config
+                .warnings
+                .into_iter()
+                .map(|fault| report(fault, input))
+                .collect(),
             granted: resolved.granted,
         })
     });

@@ -5,8 +5,7 @@
 //! [`Bake::build_order`]. What the words mean is `docker buildx bake` 0.36; [`Bake::print_json`] and the
 //! lists are what it prints.
 //!
-//! Where buildx ignores what it does not know (an attribute, a block), this is an error with a
-//! suggestion. Deliberately absent: reading files or the environment, fetching remote definitions,
+//! An attribute that is not known is ignored as by buildx, with a warning; a block is an error. Deliberately absent: reading files or the environment, fetching remote definitions,
 //! parsing the values of flags such as outputs, and building.
 
 mod bake;

@@ -59,7 +59,13 @@ fn run(case: &str) -> String {
         }
     }
     let printed = match list.as_deref() {
-        None => kiln_bake::read(&input).map(|bake| bake.print_json()),
+        None => kiln_bake::read(&input).map(|bake| {
+            let warnings = bake
+                .warnings
+                .iter()
+                .map(|warning| format!("warning: {warning}"));
+            bake.print_json() + &warnings.collect::<Vec<_>>().join("\n")
+        }),
         Some("targets") => kiln_bake::list(&input).map(|list| list.targets_table()),
         Some("variables") => kiln_bake::list(&input).map(|list| list.variables_table()),
         Some("type=targets,format=json") => kiln_bake::list(&input).map(|list| list.targets_json()),

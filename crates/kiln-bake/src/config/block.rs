@@ -39,7 +39,7 @@ impl<'a> Program<'a> {
             if block.kind != "group" && block.kind != "target" {
                 continue;
             }
-            check(block)?;
+            check(block, &mut self.warnings.borrow_mut())?;
             let label = label(block)?;
             let span = block.labels[0].1;
             valid_name(label, span)?;
@@ -302,7 +302,9 @@ impl<'a> Program<'a> {
     }
 }
 
-fn check(block: &Block) -> Outcome<()> {
+/// Refuses what can't be there. An attribute that is not known is ignored, as buildx does, but not
+/// in silence.
+fn check(block: &Block, warnings: &mut Vec<Fault>) -> Outcome<()> {
     for attribute in &block.body.attributes {
         let name = attribute.name.as_str();
         if block.kind == "group" && (name == "matrix" || name == "name") {
@@ -316,11 +318,12 @@ fn check(block: &Block) -> Outcome<()> {
                 .iter()
                 .map(|(name, _)| *name)
                 .chain(["matrix"]);
-            return Err(Fault::at(
+            let warning = Fault::at(
                 attribute.name_span,
-                format!("a {} has no attribute `{name}`", block.kind),
+                format!("a {} has no attribute `{name}`; it is ignored", block.kind),
             )
-            .hint(did_you_mean(name, names)));
+            .hint(did_you_mean(name, names));
+            warnings.push(warning);
         }
     }
     match block.body.blocks.first() {

@@ -33,6 +33,7 @@ pub(crate) struct Config {
     pub(crate) groups: Vec<Group>,
     pub(crate) targets: Vec<Target>,
     pub(crate) variables: Vec<Variable>,
+    pub(crate) warnings: Vec<Fault>,
 }
 
 const KINDS: [&str; 4] = ["target", "group", "variable", "function"];
@@ -82,5 +83,6 @@ pub(crate) fn read(
         }
     }
     config.groups.extend(program.matrix_groups());
+    config.warnings = program.warnings.take();
     program.check_attributes()
 }

@@ -34,6 +34,8 @@ pub(crate) struct Program<'a> {
     active: RefCell<Vec<String>>,
     /// Blocks by kind and name, after matrices are expanded.
     pub(super) instances: RefCell<Instances<'a>>,
+    /// What is ignored.
+    pub(super) warnings: RefCell<Vec<Fault>>,
     /// Labels of matrices and the names that became of them, in order.
     pub(super) renamed: RefCell<Vec<(String, String, Vec<String>)>>,
 }
@@ -80,6 +82,7 @@ impl<'a> Program<'a> {
             values: RefCell::default(),
             active: RefCell::default(),
             instances: RefCell::default(),
+            warnings: RefCell::default(),
             renamed: RefCell::default(),
         })
     }
