@@ -5,6 +5,7 @@ use kiln_image::BlobError;
 use kiln_oci::{Digest, DocumentError};
 use kiln_registry::RegistryError;
 use kiln_sys::fs::FsError;
+use kiln_sys::lock::LockError;
 
 use crate::format::FormatError;
 use crate::http::HttpError;
@@ -93,6 +94,9 @@ pub enum CacheError {
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FsError),
+    /// The folder can't be locked while its index changes.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// A service did not do what was asked.
     #[error("could not {action}")]
     Http {

@@ -7,13 +7,14 @@
 //! flag's text ──parse_to────> CacheTarget ──export(Exported, blobs)──> Summary
 //! ```
 //!
-//! A travelling cache is one document (`application/vnd.buildkit.cacheconfig.v0`, [`format`]) and
+//! A travelling cache is one document (`application/vnd.buildkit.cacheconfig.v0`, [`mod@format`]) and
 //! the layers that it names. kiln's own records are in it as records without inputs, whose digest
 //! is kiln's key with `sha256:` before it, and which carry a member `kiln` with what BuildKit has
 //! no place for. BuildKit reads such a document, finds no key of its own in these records, and
 //! leaves them alone.
 //!
-//! Only the document is fetched by [`import`]; layers come when a step asks for them.
+//! Only the document is fetched by [`import`]; layers come when a step asks for them. What BuildKit
+//! wrote is found through [`buildkit`], by the digests that it has for the same steps.
 //!
 //! Deliberately absent: which records a build exports (`mode=min` or `max` is data here), how
 //! layers are made and unpacked, and the environment, whose values are passed in.

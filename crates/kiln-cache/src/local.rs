@@ -8,6 +8,7 @@ use kiln_base::CancelToken;
 use kiln_image::{Layout, reachable};
 use kiln_oci::{Descriptor, Digest, Family, Index, MAX_DOCUMENT_SIZE, MediaType};
 use kiln_sys::files;
+use kiln_sys::lock::{FileLock, LockKind};
 
 use crate::CacheError;
 use crate::export::{Export, Sent, Summary};
@@ -172,7 +173,9 @@ pub(crate) fn write(job: &Export<'_>, target: &LocalTarget) -> Result<Summary, C
     };
     let place = target.dest.display().to_string();
     files::create_dir_all(&folder.root, 0o755)?;
-    let existing = folder.index(&place)?;
+    // From the first blob on, since another export's reset removes what no index names yet. BuildKit
+    // locks the same file while it changes the index.
+    let lock = FileLock::lock(&folder.root.join("index.json.lock"), LockKind::Exclusive)?;
     let written = manifest::write(job.plan, target.shape);
     let sent = Sent::default();
     for layer in &written.layers {
@@ -188,11 +191,12 @@ pub(crate) fn write(job: &Export<'_>, target: &LocalTarget) -> Result<Summary, C
         folder.put(blob, || Ok(Box::new(io::Cursor::new(bytes))), job.cancel)?;
     }
     folder.replace("oci-layout", MARKER)?;
-    let index = named(existing, &target.tag, &manifest);
+    let index = named(folder.index(&place)?, &target.tag, &manifest);
     folder.replace("index.json", &index.to_bytes())?;
     if target.reset {
         reset(&folder, &place)?;
     }
+    lock.remove()?;
     Ok(sent.summary(place, Some(manifest)))
 }
 

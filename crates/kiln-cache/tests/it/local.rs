@@ -138,6 +138,22 @@ fn a_layer_that_is_not_there_ends_the_export() {
 }
 
 #[test]
+fn several_exports_to_one_folder_do_not_disturb_each_other() {
+    let directory = folder();
+    let (to, from) = at(&directory, "");
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let to = format!("{to},tag=t{number}");
+            scope.spawn(move || write(&to, &sample().0).expect("written"));
+        }
+    });
+    for number in 0..4 {
+        let imported = read(&format!("{from},tag=t{number}")).expect("read");
+        assert_eq!(shown(&imported, 5), sample().1);
+    }
+}
+
+#[test]
 fn a_cancelled_transfer_says_so() {
     let directory = folder();
     let (to, from) = at(&directory, "");
