@@ -39,6 +39,16 @@ pub enum ExportError {
     Cancelled(#[from] Cancelled),
 }
 
+impl ExportError {
+    /// The same error, told from one folder further up.
+    pub(crate) fn within(self, folder: &Path) -> Self {
+        match self {
+            Self::Fs(error) => Self::Fs(error.within(folder)),
+            other => other,
+        }
+    }
+}
+
 /// Writes all that is in `root` as one plain tar archive.
 pub fn tar_tree(
     root: &Dir,

@@ -4,7 +4,7 @@
 //! [`Changes`]; [`write_layer`] turns those into a layer blob in one streaming pass; [`unpack`]
 //! turns a blob from anywhere into a directory that overlayfs can stack; [`list_layer`] only tells
 //! what is in it. [`untar_merge`] is `ADD`
-//! of an archive, [`tar_tree`] and [`export_tree`] are outputs of a whole root file system.
+//! of an archive, [`recompress`] gives a layer another compression, [`tar_tree`] and [`export_tree`] are outputs of a whole root file system.
 //!
 //! The same tree gives the same bytes: names in the order of their bytes, times in whole seconds,
 //! no user names, no access times, block and member sizes that don't depend on the number of
@@ -27,7 +27,9 @@ mod pax;
 mod pipeline;
 mod place;
 mod reader;
+mod recompress;
 mod stream;
+mod trees;
 mod unpack;
 mod write;
 
@@ -40,6 +42,8 @@ pub use merge::{MergeError, MergeOptions, MergeReport, untar_merge};
 pub use options::{GzipLevel, LayerCompression, LayerOptions, LayerSummary, ZstdLevel};
 pub use overlay::OverlayXattrs;
 pub use reader::ArchiveError;
+pub use recompress::{RecompressError, recompress};
+pub use trees::{ExportTree, common_file, remove_others, tar_trees};
 pub use unpack::{
     BlobFormat, ExpectedBlob, ForeignLink, UnpackError, UnpackOptions, UnpackReport,
     resolve_against, unpack,

@@ -84,14 +84,28 @@ pub(crate) fn write_blocks(
 ) -> Result<TarSummary, WriteError> {
     if changes.content_size() < SMALL {
         let encoder = codec.encoder().map_err(WriteError::Sink)?;
-        let inline = Inline {
+        let mut inline = Inline {
             encoder,
             scratch: Vec::new(),
             sink,
         };
         let block = vec![0; BLOCK_BYTES];
-        return stream::write_tar(changes, clamp_mtime, block, inline, cancel);
+        return stream::write_tar(changes, clamp_mtime, block, &mut inline, cancel);
     }
+    let produce = |sink: &mut dyn BlockSink| {
+        let block = vec![0; BLOCK_BYTES];
+        stream::write_tar(changes, clamp_mtime, block, sink, cancel)
+    };
+    in_parallel(produce, codec, threads, sink)
+}
+
+/// Compresses the blocks of a stream on several threads, and writes them in order.
+pub(crate) fn in_parallel<E: From<WriteError> + Send>(
+    produce: impl FnOnce(&mut dyn BlockSink) -> Result<TarSummary, E> + Send,
+    codec: BlockCodec,
+    threads: NonZeroUsize,
+    sink: &mut dyn Write,
+) -> Result<TarSummary, E> {
     let under_way = threads.get() + 1;
     let pool = Pool::default();
     let (jobs, waiting) = sync_channel::<Job>(under_way);
@@ -101,15 +115,12 @@ pub(crate) fn write_blocks(
         for _ in 0..threads.get() {
             scope.spawn(|| compress_all(&waiting, &pool, codec));
         }
-        let dispatch = Dispatch {
+        let mut dispatch = Dispatch {
             jobs,
             order,
             pool: &pool,
         };
-        let producer = scope.spawn(move || {
-            let block = vec![0; BLOCK_BYTES];
-            stream::write_tar(changes, clamp_mtime, block, dispatch, cancel)
-        });
+        let producer = scope.spawn(move || produce(&mut dispatch));
         let written = write_in_order(results, sink);
         let made = producer
             .join()

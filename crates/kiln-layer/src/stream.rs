@@ -17,8 +17,8 @@ pub(crate) trait BlockSink {
 }
 
 /// Collects the tar stream into blocks and hashes it.
-struct Stream<S> {
-    sink: S,
+struct Stream<'a> {
+    sink: &'a mut dyn BlockSink,
     block: Vec<u8>,
     filled: usize,
     digester: Digester,
@@ -31,11 +31,11 @@ pub(crate) struct TarSummary {
 }
 
 /// Writes all changes as tar into `sink`, in blocks of the size of `block`.
-pub(crate) fn write_tar<S: BlockSink>(
+pub(crate) fn write_tar(
     changes: &Changes,
     clamp_mtime: Option<Timestamp>,
     block: Vec<u8>,
-    sink: S,
+    sink: &mut dyn BlockSink,
     cancel: &CancelToken,
 ) -> Result<TarSummary, WriteError> {
     let mut stream = Stream {
@@ -44,31 +44,49 @@ pub(crate) fn write_tar<S: BlockSink>(
         filled: 0,
         digester: Digester::sha256(),
     };
-    let mut headers = Vec::new();
-    for change in &changes.list {
-        cancel.check()?;
-        headers.clear();
-        match change {
-            Change::Whiteout(path) => pax::put_whiteout(&mut headers, path),
-            Change::Entry(entry) => put_entry(&mut headers, entry, clamp_mtime)?,
-        }
-        stream.put(&headers)?;
-        if let Change::Entry(Entry {
-            node: Node::File(size @ 1..),
-            path,
-            ..
-        }) = change
-        {
-            let file = changes.root.open_file_beneath(path)?;
-            stream.put_content(&file, *size, path, cancel)?;
-        }
+    stream.put_changes(changes, clamp_mtime, cancel)?;
+    stream.finish()
+}
+
+/// Writes trees as one tar, each in a folder of its own.
+pub(crate) fn write_trees(
+    trees: &[PlacedChanges<'_>],
+    clamp_mtime: Option<Timestamp>,
+    sink: &mut dyn BlockSink,
+    cancel: &CancelToken,
+) -> Result<TarSummary, WriteError> {
+    let mut stream = Stream {
+        sink,
+        block: vec![0; crate::pipeline::BLOCK_BYTES],
+        filled: 0,
+        digester: Digester::sha256(),
+    };
+    for tree in trees {
+        stream.put_tree(tree, clamp_mtime, cancel)?;
     }
-    stream.put_zeros(2 * pax::BLOCK_BYTES)?;
-    stream.flush()?;
-    Ok(TarSummary {
-        size: stream.digester.length(),
-        diff_id: stream.digester.finish(),
-    })
+    stream.finish()
+}
+
+/// A tree on its way to a folder of an archive.
+pub(crate) struct PlacedChanges<'a> {
+    pub(crate) changes: Changes,
+    /// What stands before the tree's own entries: its folder.
+    pub(crate) before: Option<Entry>,
+    /// Files beside the tree's own, with their content.
+    pub(crate) files: Vec<(Entry, &'a [u8])>,
+}
+
+/// The entry in a folder; what a hard link names is moved with it.
+fn moved(entry: &Entry, folder: &Path) -> Entry {
+    let node = match &entry.node {
+        Node::HardLink(first) => Node::HardLink(folder.join(first)),
+        node => node.clone(),
+    };
+    Entry {
+        path: folder.join(&entry.path),
+        node,
+        ..entry.clone()
+    }
 }
 
 fn put_entry(
@@ -82,7 +100,91 @@ fn put_entry(
     })
 }
 
-impl<S: BlockSink> Stream<S> {
+impl Stream<'_> {
+    fn put_changes(
+        &mut self,
+        changes: &Changes,
+        clamp_mtime: Option<Timestamp>,
+        cancel: &CancelToken,
+    ) -> Result<(), WriteError> {
+        let mut headers = Vec::new();
+        for change in &changes.list {
+            cancel.check()?;
+            headers.clear();
+            match change {
+                Change::Whiteout(path) => pax::put_whiteout(&mut headers, path),
+                Change::Entry(entry) => put_entry(&mut headers, entry, clamp_mtime)?,
+            }
+            self.put(&headers)?;
+            if let Change::Entry(entry) = change {
+                self.put_file(changes, entry, cancel)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a tree whose entries get a folder's name before theirs.
+    fn put_tree(
+        &mut self,
+        tree: &PlacedChanges<'_>,
+        clamp_mtime: Option<Timestamp>,
+        cancel: &CancelToken,
+    ) -> Result<(), WriteError> {
+        let mut headers = Vec::new();
+        if let Some(folder) = &tree.before {
+            put_entry(&mut headers, folder, clamp_mtime)?;
+            self.put(&headers)?;
+        }
+        for change in &tree.changes.list {
+            cancel.check()?;
+            // A tree by itself has nothing below it that could be hidden.
+            let Change::Entry(entry) = change else {
+                continue;
+            };
+            headers.clear();
+            match &tree.before {
+                Some(folder) => {
+                    put_entry(&mut headers, &moved(entry, &folder.path), clamp_mtime)?;
+                }
+                None => put_entry(&mut headers, entry, clamp_mtime)?,
+            }
+            self.put(&headers)?;
+            self.put_file(&tree.changes, entry, cancel)?;
+        }
+        for (entry, content) in &tree.files {
+            headers.clear();
+            put_entry(&mut headers, entry, clamp_mtime)?;
+            self.put(&headers)?;
+            self.put(content)?;
+            self.put_zeros(pax::padding(content.len() as u64))?;
+        }
+        Ok(())
+    }
+
+    /// Puts the content of an entry, where it has any.
+    fn put_file(
+        &mut self,
+        changes: &Changes,
+        entry: &Entry,
+        cancel: &CancelToken,
+    ) -> Result<(), WriteError> {
+        let Node::File(size @ 1..) = entry.node else {
+            return Ok(());
+        };
+        let file = changes.root.open_file_beneath(&entry.path)?;
+        self.put_content(&file, size, &entry.path, cancel)
+    }
+
+    /// The end of the archive.
+    fn finish(mut self) -> Result<TarSummary, WriteError> {
+        self.put_zeros(2 * pax::BLOCK_BYTES)?;
+        self.flush()?;
+        Ok(TarSummary {
+            size: self.digester.length(),
+            diff_id: self.digester.finish(),
+        })
+    }
+
     fn put(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
         while !bytes.is_empty() {
             let free = self.free()?;

@@ -57,10 +57,7 @@ pub fn write_layer(
     options: &LayerOptions,
     cancel: &CancelToken,
 ) -> Result<LayerSummary, WriteError> {
-    let mut output = Output {
-        sink,
-        digester: Digester::sha256(),
-    };
+    let mut output = Output::new(sink);
     let clamp = options.clamp_mtime;
     let codec = match options.compression {
         LayerCompression::Gzip(level) => BlockCodec::Gzip(level),
@@ -99,11 +96,17 @@ fn write_plain(
     cancel: &CancelToken,
 ) -> Result<TarSummary, WriteError> {
     let block = vec![0; BLOCK_BYTES];
-    stream::write_tar(changes, options.clamp_mtime, block, Plain(sink), cancel)
+    stream::write_tar(
+        changes,
+        options.clamp_mtime,
+        block,
+        &mut Plain(sink),
+        cancel,
+    )
 }
 
 /// Takes blocks of tar as they are.
-struct Plain<'a>(&'a mut dyn Write);
+pub(crate) struct Plain<'a>(pub(crate) &'a mut dyn Write);
 
 impl BlockSink for Plain<'_> {
     fn put(&mut self, block: Vec<u8>, filled: usize) -> Result<Vec<u8>, WriteError> {
@@ -115,7 +118,7 @@ impl BlockSink for Plain<'_> {
 }
 
 /// Where the blob goes, with its digest.
-struct Output<W> {
+pub(crate) struct Output<W> {
     sink: W,
     digester: Digester,
 }
@@ -133,7 +136,14 @@ impl<W: Write> Write for Output<W> {
 }
 
 impl<W: Write> Output<W> {
-    fn finish(mut self, tar: TarSummary) -> Result<LayerSummary, WriteError> {
+    pub(crate) fn new(sink: W) -> Self {
+        Self {
+            sink,
+            digester: Digester::sha256(),
+        }
+    }
+
+    pub(crate) fn finish(mut self, tar: TarSummary) -> Result<LayerSummary, WriteError> {
         self.sink.flush().map_err(WriteError::Sink)?;
         let size = self.digester.length();
         Ok(LayerSummary {
