@@ -10,6 +10,7 @@
 )]
 
 mod check;
+mod compat;
 mod fuzz;
 mod hooks;
 mod packages;
@@ -28,8 +29,10 @@ usage: cargo xtask <command>
   tidy         check what the compiler does not: crate ranks, module headers, licences, file sizes
   check        formatting, lints, tidy and documentation; no test is run
   test         check, then every test; installs what the tests need where it may
+  compat       run the tests of the language's and flags' rows, write docs/compatibility.md;
+               with --check, compare it instead
   quickstart   install what the host lacks, build kiln, make a base image, build and run an example
-  fuzz [N]     run each fuzz target for N seconds (default 30); needs a nightly toolchain
+  fuzz [N]     run each fuzz target for N seconds (default 30); needs cargo-fuzz
   hooks        install a git hook that runs the quick checks before each commit";
 
 fn main() -> ExitCode {
@@ -39,6 +42,8 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::tidy(),
         ["check"] => check::check(),
         ["test"] => test::test(),
+        ["compat"] => compat::compat(false),
+        ["compat", "--check"] => compat::compat(true),
         ["quickstart"] => quickstart::quickstart(),
         ["fuzz"] => fuzz::fuzz("30"),
         ["fuzz", seconds] => fuzz::fuzz(seconds),
