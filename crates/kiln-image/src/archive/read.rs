@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use kiln_oci::{
-    Compression, Descriptor, Digest, Document, Family, ImageConfig, Index, MAX_DOCUMENT_SIZE,
-    Manifest, MediaType, Reference,
+    Compression, Descriptor, Digest, Document, DocumentError, Family, ImageConfig, Index,
+    MAX_DOCUMENT_SIZE, Manifest, MediaType, Reference,
 };
 
 use super::{DockerEntry, MANIFEST_NAME, NamedImage, REPOSITORIES_NAME, name_of};
@@ -238,9 +238,8 @@ impl Found {
             return Err(missing(descriptor));
         }
         let bytes = read_blob(sink, descriptor)?;
-        let document = Document::parse(&bytes, Some(&descriptor.media_type));
         let name = layout::blob_path(&descriptor.digest);
-        match document.map_err(|cause| unusable(&name, cause))? {
+        match document_of(descriptor, &bytes).map_err(|cause| unusable(&name, cause))? {
             Document::Manifest(_) => {
                 let blobs = reachable(sink, descriptor)?;
                 blobs
@@ -372,6 +371,20 @@ impl Found {
         }
         Err(ArchiveError::Missing(name.to_owned()))
     }
+}
+
+/// The document that an entry of the index names. An entry of another type is refused: what the
+/// document names would be left behind when the image is written again.
+fn document_of(descriptor: &Descriptor, bytes: &[u8]) -> Result<Document, DocumentError> {
+    let document = Document::parse(bytes, Some(&descriptor.media_type))?;
+    let said = document.media_type();
+    if said == descriptor.media_type {
+        return Ok(document);
+    }
+    Err(DocumentError::MediaType {
+        said,
+        announced: descriptor.media_type.clone(),
+    })
 }
 
 fn names_of(entry: &DockerEntry) -> Vec<Reference> {

@@ -235,3 +235,38 @@ fn zstd_is_refused_for_docker() {
     let error = write_docker_archive(&blobs, &[named(&image, &[])], &mut Vec::new());
     assert!(matches!(error, Err(crate::WriteError::Zstd(_))));
 }
+
+/// Found by fuzzing: its blobs were not looked for, and a copy of the archive lacked them.
+#[test]
+fn an_image_that_the_index_announces_as_something_else_is_refused() {
+    let (image, blobs) = sample(Family::Oci, &["a"]);
+    let other = Descriptor {
+        media_type: MediaType::parse("application/vnd.oci.image.manifest.v2+json"),
+        ..image.descriptor().clone()
+    };
+    let index = Index::new(Family::Oci, vec![other]).to_bytes();
+    let mut archive = Vec::new();
+    write_oci_archive(&blobs, &[named(&image, &[])], &mut archive).expect("written");
+    let mut changed = tar::Builder::new(Vec::new());
+    let mut entries = tar::Archive::new(archive.as_slice());
+    for entry in entries.entries().expect("entries") {
+        let mut entry = entry.expect("an entry");
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).expect("read");
+        if entry.path_bytes().as_ref() == INDEX_NAME.as_bytes() {
+            content.clone_from(&index);
+        }
+        let mut header = entry.header().clone();
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        changed
+            .append(&header, content.as_slice())
+            .expect("appended");
+    }
+    check(
+        &changed.into_inner().expect("an archive"),
+        &expect![
+            "error: `blobs/sha256/4ce897232a277121e1f42e653ee2d1899492ab038176c1f06391e039e32b7b1c` in the archive can't be used: the document says it is `application/vnd.oci.image.manifest.v1+json`, but was announced as `application/vnd.oci.image.manifest.v2+json`"
+        ],
+    );
+}
