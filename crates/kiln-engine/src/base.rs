@@ -3,7 +3,7 @@
 use kiln_base::CancelToken;
 use kiln_graph::KeyHasher;
 use kiln_image::Image;
-use kiln_oci::{Platform, Reference, chain_ids};
+use kiln_oci::{Digest, Platform, Reference, chain_ids};
 use kiln_store::CacheKey;
 
 use crate::Engine;
@@ -72,8 +72,14 @@ impl Engine {
         reference: &Reference,
         platform: &Platform,
     ) -> Result<Option<Image>, BaseError> {
-        let Some(found) = self.store.image(reference)? else {
-            return Ok(None);
+        let named = self.store.image(reference)?;
+        let found = match (named, reference.digest()) {
+            (Some(found), _) => found,
+            (None, Some(digest)) => match self.image_with_digest(reference, digest)? {
+                Some(found) => found,
+                None => return Ok(None),
+            },
+            (None, None) => return Ok(None),
         };
         let image = match kiln_image::select(&StoreBlobs(&self.store), &found.target, platform) {
             Ok(image) => image,
@@ -89,6 +95,24 @@ impl Engine {
             }
         }
         Ok(Some(image))
+    }
+
+    /// An image of the store that is of the reference's repository under another name.
+    fn image_with_digest(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+    ) -> Result<Option<kiln_store::Image>, BaseError> {
+        let images = self.store.images()?;
+        let is_it = |image: &kiln_store::Image| {
+            let name = image.name.as_ref();
+            image.target.digest == *digest
+                && name.is_some_and(|name| {
+                    (name.registry(), name.repository())
+                        == (reference.registry(), reference.repository())
+                })
+        };
+        Ok(images.into_iter().find(is_it))
     }
 }
 

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kiln_base::CancelToken;
+use kiln_base::{CancelToken, Timestamp};
 use kiln_dockerfile::gitref::GitRef;
 use kiln_frontend::{RemoteSource, SourceFacts};
 use kiln_graph::GitOp;
 use kiln_layer::{MergeOptions, is_archive, untar_merge};
 use kiln_sys::files;
+use kiln_sys::fs::{Dir, FileTime, FileType, FsError};
 
 use crate::Engine;
 use crate::chain::Chain;
@@ -174,6 +175,35 @@ impl<'a> Contexts<'a> {
         Ok(())
     }
 
+    /// The time that a context has of itself: of the commit, of the download, of the newest entry of
+    /// an archive. A directory of this machine has none.
+    pub(crate) fn time_of(
+        &self,
+        request: &BuildRequest,
+        context: &Context,
+        (reporter, cancel): (&Reporter<'_>, &CancelToken),
+    ) -> Result<Option<Timestamp>, BuildError> {
+        let fetcher = self.engine.fetcher(request, reporter, cancel);
+        if let Context::Http(url) = context {
+            let found = fetcher.download(url, None).map_err(BuildError::Fetch)?;
+            return Ok(found.modified);
+        }
+        let (Context::Git(_) | Context::Archive(_)) = context else {
+            return Ok(None);
+        };
+        let Place::Directory(path) = self.fetch(context, &fetcher)? else {
+            return Ok(None);
+        };
+        let root = Dir::open(&path).map_err(|error| BuildError::Fetch(error.into()))?;
+        let time = match context {
+            // A checkout leaves the commit's time on its root.
+            Context::Git(_) => root.metadata(Dir::ITSELF).map(|root| root.mtime),
+            _ => newest(&root),
+        };
+        let time = time.map_err(|error| BuildError::Fetch(error.into()))?;
+        Ok(Some(Timestamp::new(time.seconds, time.nanoseconds)))
+    }
+
     fn fetch(&self, context: &Context, fetcher: &Fetcher<'_>) -> Result<Place, BuildError> {
         match context {
             Context::Empty => Ok(Place::Nothing),
@@ -236,6 +266,34 @@ impl<'a> Contexts<'a> {
         };
         self.directory(&unpacked().map_err(BuildError::Fetch)?)
     }
+}
+
+/// The newest time below a directory, its own aside.
+fn newest(dir: &Dir) -> Result<FileTime, FsError> {
+    let mut newest = FileTime {
+        seconds: 0,
+        nanoseconds: 0,
+    };
+    // A list of paths and no open directories: an archive may be as deep and wide as it likes.
+    let mut open = vec![PathBuf::new()];
+    while let Some(path) = open.pop() {
+        let dir = if path.as_os_str().is_empty() {
+            dir.try_clone()?
+        } else {
+            dir.open_dir_beneath(&path)?
+        };
+        for entry in dir.entries()? {
+            let metadata = dir.metadata(&entry.name)?;
+            let time = metadata.mtime;
+            if (time.seconds, time.nanoseconds) > (newest.seconds, newest.nanoseconds) {
+                newest = time;
+            }
+            if metadata.file_type == FileType::Dir {
+                open.push(path.join(&entry.name));
+            }
+        }
+    }
+    Ok(newest)
 }
 
 fn git_context(text: &str, fetcher: &Fetcher<'_>) -> Result<Chain, SourceError> {

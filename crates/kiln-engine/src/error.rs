@@ -25,7 +25,10 @@ pub enum LayerError {
     #[error("`{0}` is not the media type of a layer")]
     NotALayer(MediaType),
     /// Docker's media types know no zstd.
-    #[error("a base image's layer is compressed with zstd, which Docker's media types can't say")]
+    #[error(
+        "a base image's layer is compressed with zstd, which Docker's media types can't say: use \
+         `oci-mediatypes=true`, or `compression=gzip,force-compression=true`"
+    )]
     ZstdInDocker,
     /// A layer's directory could not be opened.
     #[error(transparent)]
@@ -36,6 +39,12 @@ pub enum LayerError {
     /// The blob could not be written.
     #[error("could not pack the layer")]
     Write(#[from] kiln_layer::WriteError),
+    /// A base image's layer could not be compressed anew.
+    #[error("could not compress a base image's layer anew")]
+    Recompress(#[from] kiln_layer::RecompressError),
+    /// A base image's layer is not in the store any more.
+    #[error("the layer `{0}` is no longer in the store")]
+    MissingBlob(kiln_oci::Digest),
     /// The blob could not be stored.
     #[error("could not store the layer")]
     Blob(#[from] BlobError),
@@ -439,6 +448,12 @@ pub enum BuildError {
     /// A context or a Dockerfile could not be fetched.
     #[error("could not fetch what the build is made from")]
     Fetch(#[source] SourceError),
+    /// A time that is neither a number nor a context that has one.
+    #[error(
+        "`SOURCE_DATE_EPOCH={0}` is neither a number of seconds nor a context that is a git \
+         repository, a URL or an archive"
+    )]
+    Epoch(String),
     /// A build's contexts lead back to itself.
     #[error("the build `{0}` needs its own result")]
     NeedsItself(String),
@@ -548,6 +563,35 @@ pub enum OutputError {
     /// Several images begin like this.
     #[error("more than one image has a digest that begins with `{0}`")]
     Ambiguous(String),
+    /// The image could not be unpacked in the store.
+    #[error("could not unpack the image")]
+    Unpack(#[source] Box<BaseError>),
+    /// An output for one image only, of a build for several platforms.
+    #[error("{0} takes one platform only: use `type=oci`, or build each platform by itself")]
+    ManyPlatforms(&'static str),
+    /// Docker's media types can't say it.
+    #[error("Docker's media types have no {0}: use `oci-mediatypes=true`")]
+    DockerWords(&'static str),
+    /// An annotation for a platform that is not built.
+    #[error("the annotation `{key}` is for `{platform}`, which is not built")]
+    AnnotationPlatform {
+        /// The annotation.
+        key: String,
+        /// Its platform.
+        platform: kiln_oci::Platform,
+    },
+    /// An annotation of an index where there is none.
+    #[error("the annotation `{0}` is for an index, but one platform without attestations has none")]
+    AnnotationWithoutIndex(String),
+    /// Two platforms have a file of the same name for one folder.
+    #[error(
+        "`{}` is in the results of several platforms: leave out `platform-split=false`",
+        path.display()
+    )]
+    SamePath {
+        /// The file.
+        path: PathBuf,
+    },
     /// A container engine did not take the image.
     #[error("`{}` did not take the image: {reason}", socket.display())]
     Load {

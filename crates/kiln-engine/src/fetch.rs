@@ -111,9 +111,15 @@ impl Fetcher<'_> {
             reference: op.reference.clone(),
             tag: op.tag.clone(),
         };
-        self.git(&op.git, |request| {
+        let done = self.git(&op.git, |request| {
             Ok(git::checkout(request, &commit, root.upper(), self.cancel)?)
         })?;
+        // No image has the root's own time, so it keeps the commit's for who asks.
+        let time = FileTime {
+            seconds: done.commit_time.seconds(),
+            nanoseconds: 0,
+        };
+        Dir::open(root.upper())?.set_times(Dir::ITSELF, time)?;
         Ok(root.commit(self.engine.now())?)
     }
 

@@ -12,10 +12,12 @@
 //! happens is told by [`kiln_base::events::Events`]; a build is stopped by its
 //! [`kiln_base::CancelToken`].
 
+mod anywhere;
 mod assemble;
 mod base;
 mod blobs;
 mod build;
+mod buildkit;
 mod cache_mounts;
 mod chain;
 mod container;
@@ -23,12 +25,16 @@ mod context;
 mod contexts;
 mod copy;
 mod deliver;
+mod diff_images;
 mod driver;
+mod epoch;
 mod error;
 mod explain;
+mod export;
 mod fetch;
 mod graph;
 mod images;
+mod inspect;
 mod layers;
 mod load;
 mod machine;
@@ -54,15 +60,18 @@ use kiln_store::{Clock, Store};
 use kiln_sys::namespace::Grade;
 use machine::Machine;
 
+pub use anywhere::{AnywhereError, Lookup};
 pub use cache_mounts::{CacheMountError, CacheMountRow};
+pub use diff_images::{FileChange, FileDifference, ImageDiff, Times as DiffTimes, ValueChange};
 pub use error::{
     AssembleError, BaseError, BuildError, ContainerError, DockerfileErrors, LayerError, LoadError,
     OutputError, RootError, SourceError, SourcePlace, StepError, TransferError,
 };
 pub use images::Removed;
+pub use inspect::{InspectError, LargeFile, LayerReport, LayersReport};
 pub use kiln_exec::Control;
 pub use load::Loaded;
-pub use outcome::{BuildOutcome, BuiltImage, ImageRow};
+pub use outcome::{BuildOutcome, BuiltImage, BuiltPlatform, ImageRow};
 pub use request::{
     Allow, Annotation, AnnotationLevel, ArchiveKind, BuildRequest, CacheUse, Context, Dest,
     Dockerfile, FileTimes, ImageOptions, LoadTarget, LocalMode, NamedContext, Output, Pull,
