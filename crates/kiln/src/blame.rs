@@ -1,6 +1,8 @@
 //! Every conversion of a library's error into what the user reads: whose it is, which exit code it
 //! has, and which hints help. This is the only file that knows all error types.
 
+mod fetched;
+
 use std::error::Error;
 use std::io;
 
@@ -9,7 +11,7 @@ use kiln_engine::{
     BaseError, BuildError, ContainerError, LayerError, LoadError, OutputError, RootError,
     SourcePlace, StepError, TransferError,
 };
-use kiln_exec::ExecError;
+use kiln_exec::{ExecError, SshAgentError};
 use kiln_registry::{Failure, RegistryError};
 use kiln_store::{BlobError, ImageError, OpenError, SnapshotError, StoreError};
 use kiln_sys::fs::FsError;
@@ -148,7 +150,9 @@ impl From<SettingsError> for CliError {
                 Self::usage(error).excerpt(excerpt)
             }
             SettingsError::NoRoot => Self::usage(error).hint("name the directory: `--root DIR`"),
-            SettingsError::Read { .. } | SettingsError::Value { .. } => Self::usage(error),
+            SettingsError::Read { .. }
+            | SettingsError::Value { .. }
+            | SettingsError::SeveralPlatforms(_) => Self::usage(error),
         }
     }
 }
@@ -162,9 +166,9 @@ impl From<BuildError> for CliError {
                 };
                 errors.diagnostics.iter().map(render).collect()
             }
-            BuildError::Base { at: Some(at), .. } | BuildError::Step { at: Some(at), .. } => {
-                quote(at)
-            }
+            BuildError::Base { at: Some(at), .. }
+            | BuildError::Step { at: Some(at), .. }
+            | BuildError::Source { at, .. } => quote(at),
             _ => String::new(),
         };
         let nobody_reads = matches!(&error, BuildError::Output(output) if is_broken_pipe(output));
@@ -191,12 +195,11 @@ fn enter(error: &EnterError) -> Verdict {
 
 fn open(error: &OpenError) -> Verdict {
     match error {
-        OpenError::NetworkFilesystem { .. } => USAGE.hint("name another directory: `--root DIR`"),
-        OpenError::OtherOwner { .. } | OpenError::NotAStore { .. } => {
-            USAGE.hint("name another directory: `--root DIR`")
-        }
-        OpenError::TooNew { .. } => USAGE.hint("use a newer kiln, or another `--root DIR`"),
         OpenError::Store(error) => store(error),
+        OpenError::NetworkFilesystem { .. }
+        | OpenError::OtherOwner { .. }
+        | OpenError::NotAStore { .. }
+        | OpenError::TooNew { .. } => USAGE.maybe(error.hint()),
     }
 }
 
@@ -207,7 +210,7 @@ fn store(error: &StoreError) -> Verdict {
         StoreError::Io { .. }
         | StoreError::Tree { .. }
         | StoreError::Database(_)
-        | StoreError::Damaged { .. } => MACHINE,
+        | StoreError::Damaged { .. } => MACHINE.maybe(error.hint()),
     }
 }
 
@@ -243,7 +246,8 @@ fn build(error: &BuildError) -> Verdict {
         BuildError::ReadDockerfile { .. } => USAGE.hint("name the file: `-f FILE`"),
         BuildError::NotADockerfile { .. }
         | BuildError::Ignore { .. }
-        | BuildError::Dockerfile(_) => BUILT,
+        | BuildError::Dockerfile(_)
+        | BuildError::NeedsItself(_) => BUILT,
         BuildError::Base { source, .. } => base(source),
         BuildError::Step { source, .. } => step(source),
         BuildError::Layer(error) => layer(error),
@@ -253,6 +257,9 @@ fn build(error: &BuildError) -> Verdict {
         BuildError::Note(error) => base(error),
         BuildError::Store(error) => store(error),
         BuildError::Root(error) => root(error),
+        BuildError::Source { source, .. } | BuildError::Fetch(source) => fetched::source(source),
+        BuildError::Cache(error) => fetched::cache(error),
+        BuildError::InlineCache(error) => fetched::inline_cache(error),
         BuildError::Cancelled(_) => STOPPED,
     }
 }
@@ -260,6 +267,10 @@ fn build(error: &BuildError) -> Verdict {
 fn base(error: &BaseError) -> Verdict {
     match error {
         BaseError::Layers { .. } | BaseError::Image(_) => REGISTRY,
+        BaseError::NoLayout(_) => BUG,
+        BaseError::Layout(_) | BaseError::NotInLayout { .. } => USAGE,
+        BaseError::ReadLayout { .. } => MACHINE,
+        BaseError::Blob { source, .. } => blob(source),
         BaseError::Transfer(TransferError::Registry(RegistryError {
             failure: Failure::Unreachable(_),
             ..
@@ -282,6 +293,12 @@ fn step(error: &StepError) -> Verdict {
         StepError::Select(SelectError::Excluded { .. }) => {
             BUILT.hint("add a line that begins with `!` to the ignore file to bring it back")
         }
+        StepError::NoSecret(id) => BUILT.hint(format!("give it: `--secret id={id},src=FILE`")),
+        StepError::NoAgent(id) => BUILT.hint(format!("give it: `--ssh {id}`")),
+        StepError::Agent { source, .. } => {
+            let known = source.downcast_ref::<SshAgentError>();
+            USAGE.maybe(known.and_then(SshAgentError::hint))
+        }
         StepError::Process { .. }
         | StepError::User(_)
         | StepError::Select(_)
@@ -290,14 +307,22 @@ fn step(error: &StepError) -> Verdict {
         | StepError::Exclude(_)
         | StepError::Mode(_)
         | StepError::Archive { .. }
+        | StepError::SecretVariable(_)
+        | StepError::Mount { .. }
         | StepError::ReadBundle { .. } => BUILT,
         StepError::UnknownBase(_) => BUG,
         StepError::NoContext => {
             BUILT.hint("give a directory as the context, and the Dockerfile with `-f -`")
         }
+        StepError::Context(error) => build(error),
+        StepError::Source(error) => fetched::source(error),
+        StepError::Platform(why) => SCARCE.maybe(why.hint()),
+        StepError::Resource { .. } => USAGE,
+        StepError::Cache(error) => fetched::cache(error),
+        StepError::Layer(error) => layer(error),
         StepError::Root(error) => root(error),
         StepError::Base(error) => base(error),
-        StepError::Fs(_) => MACHINE,
+        StepError::FillCache(_) | StepError::Fs(_) => MACHINE,
         StepError::Snapshot(error) => snapshot(error),
         StepError::Store(error) => store(error),
     }
@@ -311,7 +336,13 @@ fn exec(error: &ExecError) -> Verdict {
         | ExecError::NotExecutable { .. }
         | ExecError::WorkingDirectory { .. }
         | ExecError::Mount { .. } => BUILT,
-        ExecError::IdNotMapped { .. } | ExecError::Setup { .. } => SCARCE,
+        ExecError::IdNotMapped { .. }
+        | ExecError::Setup { .. }
+        | ExecError::Ulimit { .. }
+        | ExecError::NoControlGroup { .. }
+        | ExecError::ControlGroup { .. }
+        | ExecError::Emulator { .. } => SCARCE,
+        // `Helper` and `HelperDied`; the enum may grow.
         _ => MACHINE,
     };
     verdict.maybe(error.hint())
@@ -351,6 +382,9 @@ fn outputs(error: &OutputsError) -> Verdict {
             USAGE.hint("write an archive: `kiln save IMAGE | docker load`")
         }
         OutputsError::ZstdInDocker => USAGE.hint("leave `--format oci` as it is"),
+        OutputsError::Estargz => USAGE.hint("ask for `compression=gzip` or `compression=zstd`"),
+        OutputsError::Delete(_) => USAGE.hint("allow it: `--allow buildx.local.delete`"),
+        OutputsError::Nowhere => USAGE.hint("ask for `type=cacheonly`"),
         _ => USAGE,
     }
 }
@@ -359,8 +393,10 @@ fn build_args(error: &BuildArgsError) -> Verdict {
     match error {
         BuildArgsError::Outputs(error) => outputs(error),
         BuildArgsError::PushNeedsName => USAGE.hint("add `-t REGISTRY/NAME`"),
-        BuildArgsError::RemoteContext(_) => USAGE.hint("fetch it first, and name its directory"),
-        BuildArgsError::StdinArchive => USAGE.hint("unpack it, and name the directory"),
+        BuildArgsError::Spool(_) | BuildArgsError::Stdin(_) => {
+            MACHINE.hint("name another folder for temporary files: `TMPDIR=DIR`")
+        }
+        BuildArgsError::FilterOfNothing => USAGE.hint("leave one of the two out"),
         _ => USAGE,
     }
 }
@@ -485,7 +521,9 @@ fn bootstrap(error: &BootstrapError) -> Verdict {
 #[cfg(test)]
 mod tests {
     use kiln_base::Cancelled;
+    use kiln_engine::SourceError;
     use kiln_exec::ExitStatus;
+    use kiln_fetch::git::{GitError, GitProblem};
     use kiln_registry::Attempt;
 
     use super::*;
@@ -530,6 +568,50 @@ mod tests {
         let status = ExitStatus::Code(2);
         check(step(StepError::Process { command, status }), 2, "");
         check(step(StepError::NoContext), 2, "-f -");
+    }
+
+    #[test]
+    fn what_a_step_was_not_given_can_be_given() {
+        let missing = || "npm".to_owned();
+        let secret = "`--secret id=npm,src=FILE`";
+        check(step(StepError::NoSecret(missing())), 2, secret);
+        check(step(StepError::NoAgent(missing())), 2, "`--ssh npm`");
+    }
+
+    #[test]
+    fn sources_are_judged_as_registries_are() {
+        let failed = |problem| {
+            let remote = "https://host/a.git".to_owned();
+            BuildError::Fetch(SourceError::Git(GitError::Failed {
+                action: "fetch",
+                remote,
+                problem,
+                output: String::new(),
+            }))
+        };
+        check(failed(GitProblem::Unreachable), 3, "");
+        let had_credential = false;
+        check(failed(GitProblem::Denied { had_credential }), 4, "");
+        check(
+            failed(GitProblem::NotFound { had_credential }),
+            3,
+            "GIT_AUTH_TOKEN",
+        );
+    }
+
+    #[test]
+    fn a_source_is_shown_in_its_line() {
+        let text = "FROM a\nADD https://h/x /\n".to_owned();
+        let span = kiln_dockerfile::Span { start: 7, end: 24 };
+        let at = Box::new(SourcePlace {
+            file: "Dockerfile".to_owned(),
+            text,
+            span,
+        });
+        let source = SourceError::NotAsked("https://h/x".to_owned());
+        let error = CliError::from(BuildError::Source { at, source });
+        assert!(error.source_text().contains("ADD https://h/x /"));
+        assert!(error.source_text().contains("^^^"));
     }
 
     #[test]

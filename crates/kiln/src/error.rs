@@ -37,6 +37,8 @@ pub(crate) enum Exit {
     )]
     Timeout,
     Cancelled,
+    /// `kiln diff`: the images differ.
+    Different,
     /// `kiln run`: the program is there but can't be executed. As shells and docker have it.
     NotExecutable,
     /// `kiln run`: the program is not there.
@@ -55,6 +57,7 @@ impl Exit {
             Self::Resources => 6,
             Self::Timeout => 7,
             Self::Cancelled => 8,
+            Self::Different => 9,
             Self::NotExecutable => 126,
             Self::NotFound => 127,
         }
@@ -143,6 +146,11 @@ impl CliError {
     pub(crate) fn already_told(mut self) -> Self {
         self.told = true;
         self
+    }
+
+    /// Source text at fault; empty where there is none.
+    pub(crate) fn source_text(&self) -> &str {
+        &self.excerpt
     }
 
     /// What happened and its causes, the outermost first.

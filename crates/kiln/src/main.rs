@@ -22,8 +22,10 @@ mod blame;
 mod commands;
 mod error;
 mod interrupt;
+mod plugin;
 mod render;
 mod settings;
+mod spool;
 mod style;
 mod table;
 mod terminal;
@@ -35,6 +37,7 @@ use std::process::ExitCode;
 use args::ColorChoice;
 use commands::Invocation;
 use error::{CliError, Exit};
+use plugin::Start;
 use settings::Environment;
 use style::Style;
 
@@ -49,11 +52,21 @@ fn main() -> ExitCode {
     {
         return kiln_exec::helper_main(argument);
     }
+    let (words, variables) = match plugin::start(words) {
+        Start::Command { words, variables } => (words, variables),
+        Start::Metadata => {
+            return match terminal::print(&plugin::metadata()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => end(&error, Style::plain()),
+            };
+        }
+        Start::Refused(reason) => return end(&CliError::usage(reason), Style::plain()),
+    };
     let cli = match args::parse(words) {
         Ok(cli) => cli,
         Err(error) => return explain(&error),
     };
-    let environment = match environment() {
+    let environment = match environment(variables) {
         Ok(environment) => environment,
         Err(error) => return end(&error, Style::plain()),
     };
@@ -70,14 +83,18 @@ fn main() -> ExitCode {
     }
 }
 
-/// The one place that asks the process what it was started with.
-fn environment() -> Result<Environment, CliError> {
+/// The one place that asks the process what it was started with. What was said on the command
+/// line instead of a variable is stronger.
+fn environment(variables: Vec<(&'static str, OsString)>) -> Result<Environment, CliError> {
     let cwd = std::env::current_dir().map_err(|cause| {
         CliError::usage(cause).hint("the working directory was removed; change to another")
     })?;
+    let said = variables
+        .into_iter()
+        .map(|(name, value)| (name.into(), value));
     let is_root = kiln_sys::host::effective_uid() == 0;
     Ok(Environment::new(
-        std::env::vars_os(),
+        std::env::vars_os().chain(said),
         cwd,
         is_root,
         kiln_sys::host::parallelism(),

@@ -62,7 +62,9 @@ pub(crate) fn mode(choice: ProgressChoice, environment: &Environment) -> Mode {
         ProgressChoice::Tty => Mode::Tty,
         ProgressChoice::Auto | ProgressChoice::Plain => Mode::Plain,
         ProgressChoice::Json => Mode::Json,
+        ProgressChoice::Rawjson => Mode::RawJson,
         ProgressChoice::Quiet => Mode::Quiet,
+        ProgressChoice::None => Mode::None,
     }
 }
 

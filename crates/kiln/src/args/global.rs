@@ -53,10 +53,12 @@ pub(crate) enum ProgressChoice {
     Tty,
     /// Lines of text, for logs
     Plain,
-    /// One JSON document a line
-    #[value(alias = "rawjson")]
+    /// One JSON document a line, in kiln's format
     Json,
-    /// Nothing but the image's digest
-    #[value(alias = "none")]
+    /// One JSON document a line, in BuildKit's format
+    Rawjson,
+    /// Nothing but the image's ID
     Quiet,
+    /// Nothing
+    None,
 }

@@ -5,9 +5,16 @@
 //! The help text, the manual page and the shell completions are all made from these tables.
 
 mod build;
+mod buildx;
+mod cache;
+mod diff;
 mod global;
+mod graph;
+mod history;
 mod host;
 mod image;
+mod legacy;
+mod lint;
 mod meta;
 mod output;
 mod run;
@@ -20,28 +27,36 @@ use std::fmt::Write as _;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub(crate) use build::BuildArgs;
+pub(crate) use buildx::BuildxArgs;
+pub(crate) use cache::{CacheCommand, CacheCommandArgs, CachePruneArgs};
+pub(crate) use diff::DiffArgs;
 pub(crate) use global::{ColorChoice, GlobalArgs, ProgressChoice, SandboxChoice};
+pub(crate) use graph::{GraphArgs, GraphFormat};
+pub(crate) use history::{HistoryArgs, HistoryCommand, HistoryLsArgs, LogFormat};
 pub(crate) use host::{BootstrapArgs, DoctorArgs};
 pub(crate) use image::{ImagesArgs, InspectArgs, RmArgs, TagArgs};
+pub(crate) use legacy::LegacyArgs;
+pub(crate) use lint::{LintArgs, LintFormat};
 pub(crate) use meta::{CompletionsArgs, ConfigArgs, ConfigCommand, ManArgs, VersionArgs};
-pub(crate) use output::{OutputSpec, OutputType};
+pub(crate) use output::{OutputSpec, OutputType, ParseOutputError};
 pub(crate) use run::RunArgs;
 pub(crate) use store::{DuArgs, PruneArgs};
 pub(crate) use transfer::{ArchiveName, LoadArgs, PullArgs, PushArgs, SaveArgs};
 pub(crate) use values::{
-    Assignment, ByteSize, CompressionName, FormatName, HostEntry, NetworkName, ReportFormat,
+    Assignment, ByteSize, CompressionName, FormatName, HostEntry, MemorySize, NetworkName,
+    ReportFormat, Span, parse_switch, split_csv,
 };
 
 /// How the top-level help groups the commands. A test checks that none is missing.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("Build and run", &["build", "run", "bootstrap"]),
+    ("Build and run", &["build", "lint", "run", "bootstrap", "graph", "history"]),
     (
         "Images",
         &[
-            "images", "inspect", "tag", "rm", "pull", "push", "save", "load",
+            "images", "inspect", "diff", "tag", "rm", "pull", "push", "save", "load",
         ],
     ),
-    ("Disk", &["du", "prune"]),
+    ("Disk", &["du", "prune", "cache"]),
     (
         "This machine and kiln itself",
         &["doctor", "config", "completions", "man", "version", "help"],
@@ -79,10 +94,17 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Build(Box<BuildArgs>),
+    #[command(hide = true)]
+    Buildx(Box<BuildxArgs>),
+    Lint(LintArgs),
+    Graph(GraphArgs),
+    History(HistoryArgs),
+    Cache(CacheCommandArgs),
     Run(RunArgs),
     Bootstrap(BootstrapArgs),
     Images(ImagesArgs),
     Inspect(InspectArgs),
+    Diff(DiffArgs),
     Tag(TagArgs),
     Rm(RmArgs),
     Pull(PullArgs),
@@ -113,7 +135,14 @@ pub(crate) fn parse(
     words: impl IntoIterator<Item = std::ffi::OsString>,
 ) -> Result<Cli, clap::Error> {
     let mut matches = table().try_get_matches_from(words)?;
-    clap::FromArgMatches::from_arg_matches_mut(&mut matches)
+    let cli: Cli = clap::FromArgMatches::from_arg_matches_mut(&mut matches)?;
+    Ok(match cli.command {
+        Command::Buildx(args) => Cli {
+            globals: cli.globals,
+            command: (*args).into(),
+        },
+        _ => cli,
+    })
 }
 
 fn grouped_commands(table: &clap::Command) -> String {
@@ -206,6 +235,20 @@ mod tests {
     fn root_of(line: &str) -> Option<std::path::PathBuf> {
         let words = line.split_whitespace().map(Into::into);
         parse(words).unwrap().globals.root
+    }
+
+    #[test]
+    fn buildx_is_another_name() {
+        let build = |line: &str| match parse(line.split_whitespace().map(Into::into)) {
+            Ok(Cli {
+                globals,
+                command: Command::Build(args),
+            }) => format!("{:?} {} {:?}", globals.root, args.context, args.tags),
+            other => format!("{other:?}"),
+        };
+        let expected = r#"Some("/r") ctx ["a"]"#;
+        assert_eq!(build("kiln buildx build --root /r -t a ctx"), expected);
+        assert_eq!(build("kiln --root /r buildx b -t a ctx"), expected);
     }
 
     #[test]

@@ -89,7 +89,11 @@ impl FromStr for OutputSpec {
             let (name, value) = field
                 .split_once('=')
                 .ok_or_else(|| ParseOutputError::NotAssigned(field.clone()))?;
-            let name = name.trim().to_ascii_lowercase();
+            let name = match name.trim() {
+                // What follows is the annotation's own name.
+                name if name.starts_with("annotation") => name.to_owned(),
+                name => name.to_ascii_lowercase(),
+            };
             if attributes.insert(name.clone(), value.to_owned()).is_some() {
                 return Err(ParseOutputError::Twice(name));
             }
@@ -142,6 +146,10 @@ mod tests {
             expect![[r#"Image {"name": "a,b", "push": "true"}"#]],
         );
         check("type=docker", expect!["Docker {}"]);
+        check(
+            "TYPE=image,annotation-index.Org.Title=a b",
+            expect![[r#"Image {"annotation-index.Org.Title": "a b"}"#]],
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The small languages of flag values: `NAME=VALUE`, `HOST:IP`, `10GB`, `24h`, `SRC:DST:ro`.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -33,6 +33,15 @@ impl FromStr for Assignment {
     }
 }
 
+/// `true` and `false` as Go's tools read them.
+pub(crate) fn parse_switch(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("expected `true` or `false`"),
+    }
+}
+
 /// A line for `/etc/hosts`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HostEntry {
@@ -43,7 +52,8 @@ pub(crate) struct HostEntry {
 impl FromStr for HostEntry {
     type Err = String;
 
-    /// `HOST:IP` or `HOST=IP`; an IPv6 address may stand in brackets.
+    /// `HOST:IP` or `HOST=IP`; an IPv6 address may stand in brackets, and `host-gateway` for the
+    /// host's own.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (host, address) = text
             .split_once('=')
@@ -53,7 +63,11 @@ impl FromStr for HostEntry {
             return Err("expected a host name before the address".to_owned());
         }
         if address == "host-gateway" {
-            return Err("kiln's steps are on the host's network: use 127.0.0.1".to_owned());
+            // The way to the host for who shares its network.
+            return Ok(Self {
+                host: host.to_owned(),
+                address: Ipv4Addr::LOCALHOST.into(),
+            });
         }
         let bare = address
             .strip_prefix('[')
@@ -69,13 +83,46 @@ impl FromStr for HostEntry {
     }
 }
 
-/// `NAME=VALUE` of `--build-context`.
-pub(crate) fn parse_named_context(text: &str) -> Result<(String, String), &'static str> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
-            Ok((name.to_owned(), value.to_owned()))
+/// A number of bytes of memory, as Docker's flags for memory take it: `512`, `64m`, `1.5g`.
+///
+/// Every unit counts in 1,024s, with or without `b` or `ib` behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MemorySize(pub(crate) u64);
+
+impl FromStr for MemorySize {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "expected a size, as in `512m` or `2g`";
+        let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = text[number.len()..].to_ascii_lowercase();
+        let power = match unit.as_str() {
+            "" | "b" => 0,
+            "k" | "kb" | "kib" => 1,
+            "m" | "mb" | "mib" => 2,
+            "g" | "gb" | "gib" => 3,
+            "t" | "tb" | "tib" => 4,
+            "p" | "pb" | "pib" => 5,
+            _ => return Err(WRONG),
+        };
+        let number = number.strip_suffix(' ').unwrap_or(number);
+        let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || !is_number(whole) || !is_number(part) || part.len() > 9 {
+            return Err(WRONG);
         }
-        _ => Err("expected `NAME=VALUE`"),
+        let scale = 1_u128 << (10 * power);
+        let whole: u128 = whole.parse().map_err(|_| WRONG)?;
+        let fraction = match part.parse::<u128>() {
+            Ok(digits) => digits * scale / 10_u128.pow(u32::try_from(part.len()).unwrap_or(0)),
+            Err(_) => 0,
+        };
+        let bytes = whole.checked_mul(scale).map(|bytes| bytes + fraction);
+        bytes
+            .and_then(|bytes| i64::try_from(bytes).ok())
+            .and_then(|bytes| u64::try_from(bytes).ok())
+            .map(Self)
+            .ok_or(WRONG)
     }
 }
 
@@ -310,6 +357,25 @@ mod tests {
         assert_eq!(parse("h:::1"), Ok("::1".to_owned()));
         assert_eq!(parse("h:x"), Err("`x` is not an IP address".to_owned()));
         assert!(parse("h").is_err());
+    }
+
+    #[test]
+    fn memory_counts_in_powers_of_two() {
+        let parse = |text: &str| text.parse::<MemorySize>().map(|size| size.0).ok();
+        assert_eq!(parse("512"), Some(512));
+        assert_eq!(parse("64m"), Some(64 << 20));
+        assert_eq!(parse("2 GiB"), Some(2 << 30));
+        assert_eq!(parse("1.5g"), Some(3 << 29));
+        assert_eq!(parse("0"), Some(0));
+        for wrong in ["", "m", "-1", "1q", "1.x", "5bm", "9999999999999p"] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_gateway_is_the_host_itself() {
+        let entry: HostEntry = "h:host-gateway".parse().unwrap();
+        assert_eq!(entry.address.to_string(), "127.0.0.1");
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(super) fn bootstrap(
     progress.succeed(&json!({"containerimage.digest": digest, "image.name": name}));
     match mode {
         Mode::Quiet => print(&format!("{digest}\n"))?,
-        Mode::Json => {}
+        Mode::Json | Mode::RawJson | Mode::None => {}
         Mode::Tty | Mode::Plain => tell(&format!("image {digest} as {name}\n")),
     }
     Ok(ExitCode::SUCCESS)
@@ -57,7 +57,7 @@ fn request(args: &BootstrapArgs, invocation: &Invocation) -> Result<BootstrapReq
     if !args.components.is_empty() {
         request.components.clone_from(&args.components);
     }
-    request.platform = settings.platform.clone();
+    request.platform = settings.platform()?.clone();
     request.mirrors = settings.bootstrap_mirror.iter().cloned().collect();
     request.include.clone_from(&args.include);
     request.epoch = source_date_epoch(environment)?;

@@ -1,51 +1,96 @@
 //! `kiln build`.
 
-use std::io::Read;
-use std::path::Path;
 use std::process::ExitCode;
 
 use kiln_base::CancelToken;
+use kiln_base::events::{BuildEvent, Events};
 use kiln_engine::{BuildOutcome, BuildRequest, BuiltImage};
 use kiln_oci::Reference;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::Invocation;
+use super::history::Recorder;
+use super::{Invocation, metadata, question};
 use crate::args::BuildArgs;
-use crate::error::CliError;
+use crate::error::{CliError, Exit};
 use crate::interrupt;
 use crate::render::{Mode, Progress, Work};
-use crate::settings::{self, is_stdout};
+use crate::settings::build::{self, Call, Plan};
+use crate::settings::is_stdout;
 use crate::terminal::{self, print, tell};
-
-/// A Dockerfile on standard input is not longer than this.
-const MOST_STDIN: u64 = 64 << 20;
 
 pub(super) fn build(args: &BuildArgs, invocation: &Invocation) -> Result<ExitCode, CliError> {
     let (settings, environment) = (&invocation.settings, &invocation.environment);
-    let request = settings::build::resolve(args, settings, environment, || {
-        let mut bytes = Vec::new();
-        std::io::stdin().take(MOST_STDIN).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    })?;
-    refuse_terminal(&request)?;
+    // A file of an earlier build would be taken for this one's if this one fails.
+    if let Some(path) = &args.outputs.iidfile {
+        kiln_sys::files::remove_file(environment.resolve(path))?;
+    }
+    let mut stdin = std::io::stdin();
+    let plan = build::resolve(args, settings, environment, &mut stdin)?;
+    if let Some(call) = plan.call {
+        return answer(call, &plan);
+    }
+    let request = &plan.request;
+    refuse_terminal(request)?;
     let engine = invocation.open_engine()?;
     let mode = terminal::mode(settings.progress, environment);
     let progress = Progress::begin(Work::Build, mode, invocation.style, invocation.log());
+    tell_notes(&plan.notes, &progress);
+    let recorder = Recorder::begin(engine.store(), std::slice::from_ref(request), &progress);
     let cancel = CancelToken::new();
     let watch = interrupt::watch(cancel.clone(), progress.notes());
-    let result = engine.build(&request, &progress.events(), &cancel);
+    let result = engine.build(request, &recorder.events(progress.events()), &cancel);
     drop(watch);
+    drop(plan.spool);
     let outcome = match result {
         Ok(outcome) => outcome,
-        Err(error) => return Err(progress.fail(error.into())),
+        Err(error) => {
+            let error = error.into();
+            recorder.fail(&error, &progress);
+            return Err(progress.fail(error));
+        }
     };
-    let metadata = metadata(outcome.image.as_ref());
-    if let Err(error) = write_files(args, outcome.image.as_ref(), &metadata, invocation) {
+    let mut document = metadata::of(outcome.image.as_ref());
+    if let Some(id) = recorder.id() {
+        document["buildx.build.ref"] = format!("kiln/kiln/{id}").into();
+    }
+    metadata::add_warnings(&mut document, &progress, environment);
+    if let Err(error) = write_files(args, outcome.image.as_ref(), &document, invocation) {
+        recorder.fail(&error, &progress);
         return Err(progress.fail(error));
     }
-    progress.succeed(&metadata);
+    let digest = outcome
+        .image
+        .as_ref()
+        .map(|image| image.manifest.digest.clone());
+    recorder.succeed(digest, &document, &progress);
+    progress.succeed(&document);
     let archive_on_stdout = request.outputs.iter().any(is_stdout);
     conclude(&outcome, mode, archive_on_stdout)
+}
+
+/// Answers a question about the Dockerfile.
+fn answer(call: Call, plan: &Plan) -> Result<ExitCode, CliError> {
+    for note in &plan.notes {
+        tell(&format!("warning: {note}\n"));
+    }
+    let answer = question::answer(call, &question::subject(&plan.request)?)?;
+    print(&answer.text)?;
+    Ok(if answer.is_good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(Exit::Build.code())
+    })
+}
+
+/// Says what the user should know before.
+fn tell_notes(notes: &[String], progress: &Progress) {
+    let events = progress.events();
+    for note in notes {
+        events.emit(BuildEvent::Warning {
+            message: note.clone(),
+            line: None,
+        });
+    }
 }
 
 /// An archive on somebody's screen helps nobody.
@@ -61,40 +106,19 @@ fn refuse_terminal(request: &BuildRequest) -> Result<(), CliError> {
     }
 }
 
-/// The document of `--metadata-file`, with buildx's names.
-fn metadata(image: Option<&BuiltImage>) -> Value {
-    let Some(image) = image else { return json!({}) };
-    let names: Vec<String> = image.names.iter().map(ToString::to_string).collect();
-    let mut document = json!({
-        "containerimage.config.digest": image.config.to_string(),
-        "containerimage.digest": image.manifest.digest.to_string(),
-        "containerimage.descriptor": {
-            "mediaType": image.manifest.media_type.to_string(),
-            "digest": image.manifest.digest.to_string(),
-            "size": image.manifest.size,
-        },
-    });
-    if !names.is_empty() {
-        document["image.name"] = names.join(",").into();
-    }
-    document
-}
-
 fn write_files(
     args: &BuildArgs,
     image: Option<&BuiltImage>,
-    metadata: &Value,
+    document: &Value,
     invocation: &Invocation,
 ) -> Result<(), CliError> {
-    let write = |path: &Path, text: String| {
-        let path = invocation.environment.resolve(path);
-        kiln_sys::files::write(path, text.as_bytes())
-    };
+    let environment = &invocation.environment;
     if let (Some(path), Some(image)) = (&args.outputs.iidfile, image) {
-        write(path, image.config.to_string())?;
+        let path = environment.resolve(path);
+        kiln_sys::files::write(path, image.config.to_string().as_bytes())?;
     }
     if let Some(path) = &args.outputs.metadata_file {
-        write(path, format!("{metadata:#}\n"))?;
+        metadata::write(&environment.resolve(path), document)?;
     }
     Ok(())
 }
@@ -117,7 +141,7 @@ fn conclude(
             };
             tell(&format!("image {}{suffix}\n", image.config));
         }
-        (_, Mode::Json) | (None, _) => {}
+        (_, Mode::Json | Mode::RawJson | Mode::None) | (None, _) => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -156,9 +156,13 @@ fn row_json(row: &ImageRow) -> Value {
 
 pub(super) fn inspect(args: &InspectArgs, invocation: &Invocation) -> Result<ExitCode, CliError> {
     let engine = invocation.open_engine()?;
+    if args.layers {
+        super::layers::layers(&engine, args, invocation)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut documents = Vec::new();
     for name in &args.images {
-        let platform = &invocation.settings.platform;
+        let platform = invocation.settings.platform()?;
         if args.manifest && args.platform.is_none() {
             terminal::print_bytes(&engine.image_document(name)?)?;
             continue;

@@ -2,8 +2,13 @@
 
 mod bootstrap;
 mod build;
+mod cache;
+mod diff;
 mod doctor;
+mod graph;
+mod history;
 mod image;
+mod layers;
 mod lint;
 mod meta;
 mod metadata;
@@ -124,10 +129,14 @@ pub(crate) fn run(command: &Command, invocation: &Invocation) -> Result<ExitCode
         Command::Build(args) => build::build(args, invocation),
         Command::Buildx(_) => unreachable!("the parser puts the command itself in its place"),
         Command::Lint(args) => lint::lint(args, invocation),
+        Command::Graph(args) => graph::graph(args, invocation),
+        Command::History(args) => history::history(args, invocation),
+        Command::Cache(args) => cache::cache(args, invocation),
         Command::Run(args) => run::run(args, invocation),
         Command::Bootstrap(args) => bootstrap::bootstrap(args, invocation),
         Command::Images(args) => image::images(args, invocation),
         Command::Inspect(args) => image::inspect(args, invocation),
+        Command::Diff(args) => diff::diff(args, invocation),
         Command::Tag(args) => image::tag(args, invocation),
         Command::Rm(args) => image::rm(args, invocation),
         Command::Pull(args) => transfer::pull(args, invocation),

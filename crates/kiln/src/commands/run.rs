@@ -67,7 +67,7 @@ fn request(args: &RunArgs, invocation: &Invocation) -> Result<RunRequest, CliErr
         });
     Ok(RunRequest {
         image: args.image.clone(),
-        platform: settings.platform.clone(),
+        platform: settings.platform()?.clone(),
         command: args.command.clone(),
         entrypoint,
         env: env.collect(),

@@ -29,7 +29,7 @@ pub(super) fn pull(args: &PullArgs, invocation: &Invocation) -> Result<ExitCode,
         let progress = Progress::begin(Work::Pull, mode, invocation.style, None);
         let cancel = CancelToken::new();
         let watch = interrupt::watch(cancel.clone(), progress.notes());
-        let platform = &invocation.settings.platform;
+        let platform = invocation.settings.platform()?;
         let result = engine.pull(name, platform, &progress.events(), &cancel);
         drop(watch);
         let image = match result {
@@ -44,7 +44,7 @@ pub(super) fn pull(args: &PullArgs, invocation: &Invocation) -> Result<ExitCode,
         }));
         match mode {
             Mode::Quiet => print(&format!("{}\n", image.id()))?,
-            Mode::Json => {}
+            Mode::Json | Mode::RawJson | Mode::None => {}
             Mode::Tty | Mode::Plain => {
                 tell(&format!("image {} as {}\n", image.id(), name.familiar()));
             }
@@ -77,7 +77,7 @@ pub(super) fn push(args: &PushArgs, invocation: &Invocation) -> Result<ExitCode,
     progress.succeed(&json!({"containerimage.digest": digest, "image.name": name.to_string()}));
     match mode {
         Mode::Quiet => print(&format!("{digest}\n"))?,
-        Mode::Json => {}
+        Mode::Json | Mode::RawJson | Mode::None => {}
         Mode::Tty | Mode::Plain => tell(&format!("pushed {}@{digest}\n", name.name())),
     }
     Ok(ExitCode::SUCCESS)

@@ -4,9 +4,10 @@
 //! module owns the one thread that draws, and remembers the last lines of each running step so that
 //! a failure can show them.
 
-mod json;
+pub(crate) mod json;
 mod log;
 mod plain;
+mod raw;
 #[cfg(test)]
 mod samples;
 mod tail;
@@ -17,7 +18,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use kiln_base::events::{BuildEvent, Events};
 use serde_json::Value;
@@ -28,7 +29,8 @@ use crate::error::CliError;
 use crate::style::{Style, Tone};
 use crate::terminal;
 pub(crate) use log::LogFile;
-use plain::Plain;
+pub(crate) use plain::Plain;
+use raw::Raw;
 use tail::Tails;
 use view::View;
 pub(crate) use view::{Size, Work};
@@ -43,8 +45,14 @@ const TICK: Duration = Duration::from_millis(100);
 pub(crate) enum Mode {
     Tty,
     Plain,
+    /// kiln's own documents.
     Json,
+    /// BuildKit's documents.
+    RawJson,
+    /// Nothing but what the result is called.
     Quiet,
+    /// Nothing.
+    None,
 }
 
 /// Shows a build's events on standard error.
@@ -63,6 +71,8 @@ struct State {
     renderer: Renderer,
     log: Option<LogFile>,
     tails: Tails,
+    /// What was warned of, as BuildKit's documents have it.
+    warnings: Vec<Value>,
     /// Whether the live view has to be drawn again.
     dirty: bool,
     over: bool,
@@ -72,6 +82,7 @@ enum Renderer {
     Tty(View),
     Plain(Plain, Style),
     Json,
+    RawJson(Raw),
     Quiet,
 }
 
@@ -82,12 +93,14 @@ impl Progress {
             Mode::Tty => Renderer::Tty(View::new(work, style)),
             Mode::Plain => Renderer::Plain(Plain::default(), style),
             Mode::Json => Renderer::Json,
-            Mode::Quiet => Renderer::Quiet,
+            Mode::RawJson => Renderer::RawJson(Raw::new(SystemTime::now().into())),
+            Mode::Quiet | Mode::None => Renderer::Quiet,
         };
         let state = State {
             renderer,
             log,
             tails: Tails::default(),
+            warnings: Vec::new(),
             dirty: true,
             over: false,
         };
@@ -115,6 +128,11 @@ impl Progress {
     pub(crate) fn notes(&self) -> impl Fn(&str) + Send + 'static {
         let shared = Arc::clone(&self.shared);
         move |text| shared.note(text)
+    }
+
+    /// What was warned of so far, as BuildKit's documents have it.
+    pub(crate) fn warnings(&self) -> Vec<Value> {
+        self.shared.lock().warnings.clone()
     }
 
     /// Ends work that gave a result; `result` describes it.
@@ -174,12 +192,16 @@ impl Shared {
         let now = self.began.elapsed();
         let mut state = self.lock();
         state.tails.apply(event);
+        if let BuildEvent::Warning { message, line } = event {
+            state.warnings.push(raw::warning(message, *line));
+        }
         if let Some(log) = &mut state.log {
             log.take(event, now);
         }
         let text = match &mut state.renderer {
             Renderer::Quiet => return,
             Renderer::Json => json::event_line(event, now),
+            Renderer::RawJson(raw) => raw.line(event, now),
             Renderer::Plain(plain, style) => {
                 let text = plain.text(event, now);
                 if matches!(event, BuildEvent::Warning { .. }) {
@@ -210,7 +232,7 @@ impl Shared {
                 self.changed.notify_all();
             }
             Renderer::Plain(..) | Renderer::Quiet => write(&format!("{text}\n")),
-            Renderer::Json => {}
+            Renderer::Json | Renderer::RawJson(_) => {}
         }
     }
 

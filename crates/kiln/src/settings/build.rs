@@ -1,202 +1,367 @@
-//! From the flags of `kiln build` to the engine's request.
+//! From the flags of `kiln build`, or a target of `kiln bake`, to the engine's request.
+//!
+//! One file for each family of flags. What a value means is buildx's; where buildx drops what it
+//! can't use, this is an error.
+
+mod access;
+mod call;
+mod context;
+mod legacy;
+mod limits;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::error::Error;
+use std::io::Read;
 
+use kiln_attest::{AttestError, AttestRequest};
 use kiln_base::Timestamp;
-use kiln_engine::{Allow, BuildRequest, CacheUse, Context, Dockerfile, Output, Pull, StepSettings};
+use kiln_cache::{CacheSource, CacheTarget};
+use kiln_engine::{Annotation, BuildRequest, CacheUse, Output, Pull, StepSettings};
 use kiln_graph::Network;
+use kiln_oci::{Platform, PlatformError};
 
 use super::Settings;
-use super::env::{Environment, SOURCE_DATE_EPOCH};
-use super::outputs::{self, OutputsError, Packing, parse_name};
+use super::annotation::{self, AnnotationError};
+use super::env::{self, Environment, SOURCE_DATE_EPOCH};
+use super::outputs::{self, Asked, Outputs, OutputsError, parse_name};
 use super::trust;
-use crate::args::{Assignment, BuildArgs, HostEntry, NetworkName, OutputSpec, OutputType};
+use crate::args::{Assignment, BuildArgs, HostEntry, NetworkName, ProgressChoice};
+use crate::spool::Spool;
+
+pub(crate) use call::{Call, CallFormat, Method};
 
 /// Why a build can't be asked for.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BuildArgsError {
-    #[error("could not honour `{flag}`: {reason}")]
-    Later {
-        flag: &'static str,
-        reason: &'static str,
+    #[error(transparent)]
+    Flag(#[from] FlagError),
+    #[error("no build context is named")]
+    NoContext,
+    #[error("could not use `{address}` as a git repository")]
+    Git {
+        address: String,
+        #[source]
+        cause: kiln_dockerfile::gitref::GitRefError,
     },
-    #[error("could not use `{0}` as the build context: kiln can't fetch contexts yet")]
-    RemoteContext(String),
-    #[error("could not use `{0}` as the Dockerfile: kiln can't fetch Dockerfiles yet")]
-    RemoteDockerfile(String),
     #[error("the context and the Dockerfile can't both be standard input")]
     StdinTwice,
+    #[error("standard input is a Dockerfile, and so is `{0}`")]
+    TwoDockerfiles(String),
     #[error("could not read standard input")]
     Stdin(#[source] std::io::Error),
-    #[error(
-        "what standard input holds is not a Dockerfile: kiln can't read contexts from archives yet"
-    )]
-    StdinArchive,
-    #[error("what standard input holds is not a Dockerfile: it is not UTF-8")]
+    #[error("could not keep the archive from standard input")]
+    Spool(#[source] kiln_sys::fs::FsError),
+    #[error("what standard input holds is neither an archive nor a Dockerfile: it is not UTF-8")]
     StdinBinary,
     #[error("`SOURCE_DATE_EPOCH` is `{0}`, not a number of seconds")]
     Epoch(String),
+    #[error("`{0}` is not a platform")]
+    Platform(String, #[source] PlatformError),
     #[error("`--push` needs a name for the image")]
     PushNeedsName,
     #[error("`--iidfile` needs an image, and the outputs are files only")]
     NoImage,
+    #[error("`--no-cache` leaves nothing for `--no-cache-filter` to choose from")]
+    FilterOfNothing,
+    #[error("`EXPERIMENTAL_BUILDKIT_SOURCE_POLICY` names a policy, and kiln has none")]
+    SourcePolicy,
+    #[error(transparent)]
+    Annotation(#[from] AnnotationError),
+    #[error(transparent)]
+    Attest(#[from] AttestError),
+    #[error("could not use `{flag} {value}`")]
+    Cache {
+        flag: &'static str,
+        value: String,
+        #[source]
+        cause: kiln_cache::OptionError,
+    },
     #[error(transparent)]
     Outputs(#[from] OutputsError),
     #[error(transparent)]
     Trust(#[from] trust::TrustError),
 }
 
-/// Decides what to build. `stdin` reads all of standard input, and is called at most once.
+/// A flag's value that can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("could not use `{}`: {reason}", self.shown())]
+pub(crate) struct FlagError {
+    flag: &'static str,
+    value: String,
+    reason: String,
+    #[source]
+    cause: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl FlagError {
+    fn new(flag: &'static str, value: &str, reason: impl Into<String>) -> Self {
+        Self {
+            flag,
+            value: value.to_owned(),
+            reason: reason.into(),
+            cause: None,
+        }
+    }
+
+    fn shown(&self) -> String {
+        format!("{} {}", self.flag, self.value)
+            .trim_end()
+            .to_owned()
+    }
+
+    fn caused_by(self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            cause: Some(cause.into()),
+            ..self
+        }
+    }
+}
+
+/// A build, decided.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) request: BuildRequest,
+    /// A question that is answered instead of building.
+    pub(crate) call: Option<Call>,
+    /// What the user should know before, each a line.
+    pub(crate) notes: Vec<String>,
+    /// Keeps an archive from standard input while it is needed.
+    pub(crate) spool: Option<Spool>,
+}
+
+/// Decides what to build. Of `stdin` no more is read than the flags ask for.
 pub(crate) fn resolve(
     args: &BuildArgs,
     settings: &Settings,
     environment: &Environment,
-    stdin: impl FnOnce() -> std::io::Result<Vec<u8>>,
-) -> Result<BuildRequest, BuildArgsError> {
-    if let Some((flag, reason)) = args.later.refused() {
-        return Err(BuildArgsError::Later { flag, reason });
+    stdin: &mut dyn Read,
+) -> Result<Plan, BuildArgsError> {
+    refuse_two_ways_to_show(args)?;
+    let call = call::resolve(args)?;
+    let mut notes = legacy::notes(args, environment)?;
+    let (allow, may_delete) = access::allow(&args.access.allow, &mut notes)?;
+    let outputs = all_outputs(args, settings, environment)?;
+    if !may_delete {
+        outputs::check_deletes(&outputs.list, environment)?;
     }
-    if !args.build_contexts.is_empty() {
-        let (flag, reason) = ("--build-context", "this version of kiln can't do it");
-        return Err(BuildArgsError::Later { flag, reason });
-    }
-    let (context, dockerfile) = sources(args, environment, stdin)?;
-    let tags = args
-        .tags
-        .iter()
-        .map(|tag| parse_name(tag))
-        .collect::<Result<Vec<_>, _>>()?;
-    let (outputs, packing) = all_outputs(args, settings, environment)?;
-    let nameless =
-        |output: &Output| matches!(output, Output::Push { image, .. } if image.names.is_empty());
-    if tags.is_empty() && outputs.iter().any(nameless) {
-        return Err(BuildArgsError::PushNeedsName);
-    }
-    let is_files = |output: &Output| matches!(output, Output::Tar { .. } | Output::Local { .. });
-    if args.outputs.iidfile.is_some() && !outputs.is_empty() && outputs.iter().all(is_files) {
-        return Err(BuildArgsError::NoImage);
-    }
+    notes.extend(outputs.notes.iter().cloned());
     let build_args = build_args(&args.build_args, environment);
-    Ok(BuildRequest {
+    let attest = attest(args, &build_args)?;
+    let (cache_from, cache_to) = caches(args, &build_args, environment)?;
+    let secrets = access::secrets(&args.access.secrets, environment, &mut notes)?;
+    let ssh = access::ssh(&args.access.ssh, &args.context, environment)?;
+    let network = args.steps.network.unwrap_or(settings.network);
+    let sources = context::sources(args, environment, stdin)?;
+    let request = BuildRequest {
         name: String::new(),
-        context,
-        contexts: BTreeMap::new(),
-        dockerfile,
-        target: args.target.clone(),
-        source_date_epoch: epoch(build_args.get(SOURCE_DATE_EPOCH.name))?,
+        context: sources.context,
+        contexts: context::named(&args.build_contexts, environment)?,
+        dockerfile: sources.dockerfile,
+        target: args.target.clone().filter(|target| !target.is_empty()),
+        source_date_epoch: epoch_number(build_args.get(SOURCE_DATE_EPOCH.name)),
         build_args,
-        labels: labels(&args.labels, environment),
-        platforms: vec![settings.platform.clone()],
-        tags,
-        outputs,
-        cache: if args.cache.no_cache {
-            CacheUse::Ignore
-        } else {
-            CacheUse::Use
-        },
+        labels: labels(&args.image.labels),
+        platforms: platforms(args, settings)?,
+        tags: names(&args.tags)?,
+        outputs: outputs.list,
+        cache: cache_use(args)?,
+        cache_from,
+        cache_to,
         pull: if args.cache.pull {
             Pull::Always
         } else {
             Pull::Missing
         },
         steps: StepSettings {
-            network: network(settings.network),
-            extra_hosts: extra_hosts(&args.steps.add_hosts),
-            allow: Allow::default(),
-            shm_size: None,
-            ulimits: Vec::new(),
-            cgroup_parent: None,
-            resources: BTreeMap::new(),
+            network: self::network(network),
+            extra_hosts: limits::hosts(&args.steps.add_hosts)?,
+            allow: kiln_engine::Allow {
+                network_host: allow.network_host || network == NetworkName::Host,
+                ..allow
+            },
+            shm_size: limits::shm_size(args.steps.shm_size.as_deref())?,
+            ulimits: limits::ulimits(&args.steps.ulimits)?,
+            cgroup_parent: args
+                .steps
+                .cgroup_parent
+                .clone()
+                .filter(|path| !path.is_empty()),
+            resources: limits::resources(&args.legacy, &args.steps.resources)?,
         },
-        secrets: BTreeMap::new(),
-        ssh: BTreeMap::new(),
-        proxies: Vec::new(),
-        annotations: Vec::new(),
+        secrets,
+        ssh,
+        proxies: proxies(environment),
+        annotations: annotations(&args.image.annotations)?,
+        attest,
         jobs: settings.jobs,
-        file_times: packing.file_times,
-        format: packing.format,
-        compression: packing.compression,
+        file_times: outputs.packing.file_times,
+        format: outputs.packing.format,
+        compression: outputs.packing.compression,
         trust: trust::read(&settings.trust_host_cas, environment)?,
-        explain: args.explain,
+        explain: args.show.explain || args.show.debug,
+    };
+    check_names(args, &request)?;
+    Ok(Plan {
+        request,
+        call,
+        notes,
+        spool: sources.spool,
     })
 }
 
-fn sources(
-    args: &BuildArgs,
-    environment: &Environment,
-    stdin: impl FnOnce() -> std::io::Result<Vec<u8>>,
-) -> Result<(Context, Dockerfile), BuildArgsError> {
-    if is_remote(&args.context) {
-        return Err(BuildArgsError::RemoteContext(args.context.clone()));
-    }
-    let from_stdin = args.file.as_deref() == Some(Path::new("-"));
-    let context = match args.context.as_str() {
-        "-" if from_stdin => return Err(BuildArgsError::StdinTwice),
-        "-" => Context::Empty,
-        path => Context::Directory(environment.resolve(Path::new(path))),
-    };
-    let dockerfile = match &args.file {
-        None if context == Context::Empty => Dockerfile::Text(dockerfile_text(stdin)?),
-        None => Dockerfile::Default,
-        Some(_) if from_stdin => Dockerfile::Text(dockerfile_text(stdin)?),
-        Some(file) => {
-            let text = file.to_string_lossy();
-            if is_remote(&text) {
-                return Err(BuildArgsError::RemoteDockerfile(text.into_owned()));
-            }
-            Dockerfile::Path(environment.resolve(file))
-        }
-    };
-    Ok((context, dockerfile))
-}
-
-/// What docker and BuildKit take for a URL or a git repository.
-fn is_remote(text: &str) -> bool {
-    const PREFIXES: [&str; 6] = [
-        "http://",
-        "https://",
-        "git://",
-        "ssh://",
-        "git@",
-        "github.com/",
-    ];
-    PREFIXES.iter().any(|prefix| text.starts_with(prefix))
-}
-
-fn dockerfile_text(
-    stdin: impl FnOnce() -> std::io::Result<Vec<u8>>,
-) -> Result<String, BuildArgsError> {
-    let bytes = stdin().map_err(BuildArgsError::Stdin)?;
-    if kiln_layer::detect_archive(&bytes).is_some() || kiln_layer::is_archive(bytes.as_slice()) {
-        return Err(BuildArgsError::StdinArchive);
-    }
-    String::from_utf8(bytes).map_err(|_| BuildArgsError::StdinBinary)
-}
-
-/// `-o`, `--push` and `--load`. The two short flags keep the image in the store, too, so that it
-/// can be run or be the next build's base.
+/// `-o`, `--push` and `--load`.
 fn all_outputs(
     args: &BuildArgs,
     settings: &Settings,
     environment: &Environment,
-) -> Result<(Vec<Output>, Packing), OutputsError> {
-    let mut specs = args.outputs.outputs.clone();
-    if (args.outputs.push || args.outputs.load) && specs.is_empty() {
-        specs.push(OutputSpec::bare(OutputType::Image));
+) -> Result<Outputs, OutputsError> {
+    let asked = Asked {
+        specs: &args.outputs.outputs,
+        push: args.outputs.push,
+        load: args.outputs.load,
+        rewrite_timestamp: args.outputs.rewrite_timestamp,
+        tagged: !args.tags.is_empty(),
+    };
+    outputs::resolve(asked, settings, environment)
+}
+
+/// `--quiet` says how progress is shown, and so does `--progress`.
+fn refuse_two_ways_to_show(args: &BuildArgs) -> Result<(), FlagError> {
+    use ProgressChoice::{Auto, Json, None, Plain, Quiet, Rawjson, Tty};
+    match args.show.progress {
+        Some(Tty | Plain | Json | Rawjson) if args.show.quiet => Err(FlagError::new(
+            "--quiet",
+            "",
+            "`--progress` asks for something else",
+        )),
+        Some(Tty | Plain | Json | Rawjson | Auto | Quiet | None) | Option::None => Ok(()),
     }
-    if args.outputs.push {
-        specs.push(OutputSpec::bare(OutputType::Registry));
+}
+
+/// `--attest`, `--sbom`, `--provenance`, and the build arguments that stand for them.
+fn attest(
+    args: &BuildArgs,
+    build_args: &BTreeMap<String, String>,
+) -> Result<AttestRequest, AttestError> {
+    let image = &args.image;
+    AttestRequest::parse(
+        &image.attest,
+        image.provenance.as_deref(),
+        image.sbom.as_deref(),
+    )?
+    .with_build_args(build_args)
+}
+
+/// `--cache-from`, `--cache-to`, and the build argument that asks for an inline cache.
+fn caches(
+    args: &BuildArgs,
+    build_args: &BTreeMap<String, String>,
+    environment: &Environment,
+) -> Result<(Vec<CacheSource>, Vec<CacheTarget>), BuildArgsError> {
+    let variables = kiln_cache::Environment::new(
+        kiln_cache::Environment::NAMES
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), environment.passed_on(name)?))),
+    );
+    let wrong = |flag, value: &str, cause| BuildArgsError::Cache {
+        flag,
+        value: value.to_owned(),
+        cause,
+    };
+    let mut from = Vec::new();
+    for text in args.cache.cache_from.iter().filter(|text| !text.is_empty()) {
+        let parsed = kiln_cache::parse_from(text, &variables);
+        from.extend(parsed.map_err(|cause| wrong("--cache-from", text, cause))?);
     }
-    if args.outputs.load {
-        specs.push(OutputSpec::bare(OutputType::Docker));
+    let mut to = Vec::new();
+    let inline = build_args
+        .get("BUILDKIT_INLINE_CACHE")
+        .is_some_and(|value| crate::args::parse_switch(value) == Ok(true));
+    let inline = inline.then(|| "type=inline".to_owned());
+    let targets = args.cache.cache_to.iter().chain(&inline);
+    for text in targets.filter(|text| !text.is_empty()) {
+        let parsed = kiln_cache::parse_to(text, &variables);
+        to.extend(parsed.map_err(|cause| wrong("--cache-to", text, cause))?);
     }
-    outputs::resolve(
-        &specs,
-        args.outputs.rewrite_timestamp,
-        settings,
-        environment,
-    )
+    Ok((from, to))
+}
+
+fn check_names(args: &BuildArgs, request: &BuildRequest) -> Result<(), BuildArgsError> {
+    let outputs = &request.outputs;
+    let nameless =
+        |output: &Output| matches!(output, Output::Push { image, .. } if image.names.is_empty());
+    if request.tags.is_empty() && outputs.iter().any(nameless) {
+        return Err(BuildArgsError::PushNeedsName);
+    }
+    let is_files = |output: &Output| {
+        matches!(
+            output,
+            Output::Tar { .. } | Output::Local { .. } | Output::CacheOnly
+        )
+    };
+    if args.outputs.iidfile.is_some() && !outputs.is_empty() && outputs.iter().all(is_files) {
+        return Err(BuildArgsError::NoImage);
+    }
+    Ok(())
+}
+
+fn names(tags: &[String]) -> Result<Vec<kiln_oci::Reference>, OutputsError> {
+    tags.iter().map(|tag| parse_name(tag)).collect()
+}
+
+fn platforms(args: &BuildArgs, settings: &Settings) -> Result<Vec<Platform>, BuildArgsError> {
+    if args.platforms.iter().all(String::is_empty) {
+        return Ok(settings.platforms.clone());
+    }
+    parse_platforms(&args.platforms.join(","))
+        .map_err(|(text, cause)| BuildArgsError::Platform(text, cause))
+}
+
+/// Platforms separated by commas, each once. The error comes with the text that is none.
+pub(crate) fn parse_platforms(list: &str) -> Result<Vec<Platform>, (String, PlatformError)> {
+    let mut platforms: Vec<Platform> = Vec::new();
+    for text in list.split(',').filter(|text| !text.is_empty()) {
+        let platform = if text.eq_ignore_ascii_case("local") {
+            Platform::host()
+        } else {
+            text.parse::<Platform>()
+                .map_err(|cause| (text.to_owned(), cause))?
+                .normalized()
+        };
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
+    }
+    Ok(platforms)
+}
+
+fn cache_use(args: &BuildArgs) -> Result<CacheUse, BuildArgsError> {
+    let stages: Vec<String> = args
+        .cache
+        .no_cache_filter
+        .iter()
+        .flat_map(|list| list.split(','))
+        .filter(|stage| !stage.is_empty())
+        .map(str::to_owned)
+        .collect();
+    match (args.cache.no_cache, stages.is_empty()) {
+        (true, true) => Ok(CacheUse::Ignore),
+        (true, false) => Err(BuildArgsError::FilterOfNothing),
+        (false, true) => Ok(CacheUse::Use),
+        (false, false) => Ok(CacheUse::IgnoreStages(stages)),
+    }
+}
+
+fn annotations(flags: &[String]) -> Result<Vec<Annotation>, AnnotationError> {
+    let mut annotations = Vec::new();
+    for flag in flags.iter().filter(|flag| !flag.is_empty()) {
+        for parsed in annotation::parse_flag(flag)? {
+            annotation::add(&mut annotations, parsed);
+        }
+    }
+    Ok(annotations)
 }
 
 /// Values for ARGs. One without a value takes the environment's, or is left out; as with docker,
@@ -223,6 +388,12 @@ pub(crate) fn source_date_epoch(
     epoch(environment.passed_on(SOURCE_DATE_EPOCH.name).as_ref())
 }
 
+/// The time that a build argument says as a number; what else it may say the engine knows.
+fn epoch_number(text: Option<&String>) -> Option<Timestamp> {
+    let seconds = text?.parse().ok()?;
+    Some(Timestamp::from_seconds(seconds))
+}
+
 fn epoch(text: Option<&String>) -> Result<Option<Timestamp>, BuildArgsError> {
     match text {
         None => Ok(None),
@@ -234,18 +405,17 @@ fn epoch(text: Option<&String>) -> Result<Option<Timestamp>, BuildArgsError> {
     }
 }
 
-fn labels(typed: &[Assignment], environment: &Environment) -> BTreeMap<String, String> {
-    let value = |label: &Assignment| {
-        let value = label
-            .value
-            .clone()
-            .or_else(|| environment.passed_on(&label.name));
-        value.unwrap_or_default()
-    };
-    typed
-        .iter()
-        .map(|label| (label.name.clone(), value(label)))
-        .collect()
+/// Unlike a build argument, a label without a value is an empty one.
+fn labels(typed: &[Assignment]) -> BTreeMap<String, String> {
+    let pair = |label: &Assignment| (label.name.clone(), label.value.clone().unwrap_or_default());
+    typed.iter().map(pair).collect()
+}
+
+/// The proxies that kiln itself uses.
+fn proxies(environment: &Environment) -> Vec<(String, String)> {
+    let set = |name: &str| Some((name.to_owned(), environment.passed_on(name)?));
+    let names = env::PROXIES.iter().filter_map(|name| set(name));
+    names.filter(|(_, value)| !value.is_empty()).collect()
 }
 
 /// The engine's word for a network.
@@ -261,119 +431,4 @@ pub(crate) const fn network(name: NetworkName) -> Network {
 pub(crate) fn extra_hosts(entries: &[HostEntry]) -> Vec<(String, String)> {
     let pair = |entry: &HostEntry| (entry.host.clone(), entry.address.to_string());
     entries.iter().map(pair).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::env::tests::user;
-    use super::super::from_flags;
-    use super::*;
-    use crate::args::{Command, parse};
-
-    fn request(
-        line: &str,
-        variables: &[(&str, &str)],
-        stdin: &str,
-    ) -> Result<BuildRequest, BuildArgsError> {
-        let environment = user(&[&[("HOME", "/me")], variables].concat());
-        let cli = parse(line.split_whitespace().map(Into::into)).unwrap();
-        let layer = from_flags(&cli);
-        let settings = Settings::resolve(&layer, BTreeMap::new(), &environment).unwrap();
-        let Command::Build(args) = cli.command else {
-            panic!("not a build")
-        };
-        resolve(&args, &settings, &environment, || Ok(stdin.into()))
-    }
-
-    #[track_caller]
-    fn refused(line: &str, expected: &str) {
-        assert_eq!(request(line, &[], "").unwrap_err().to_string(), expected);
-    }
-
-    #[test]
-    fn paths_count_from_the_working_directory() {
-        let request = request("kiln build -f sub/D ctx", &[], "").unwrap();
-        assert_eq!(request.context, Context::Directory("/here/ctx".into()));
-        assert_eq!(request.dockerfile, Dockerfile::Path("/here/sub/D".into()));
-        assert!(request.outputs.is_empty());
-    }
-
-    #[test]
-    fn standard_input_is_a_dockerfile() {
-        let only = request("kiln build -", &[], "FROM a").unwrap();
-        assert_eq!(only.context, Context::Empty);
-        assert_eq!(only.dockerfile, Dockerfile::Text("FROM a".to_owned()));
-        let with_context = request("kiln build -f - .", &[], "FROM a").unwrap();
-        assert_eq!(
-            with_context.dockerfile,
-            Dockerfile::Text("FROM a".to_owned())
-        );
-        assert!(matches!(
-            dockerfile_text(|| Ok(vec![0x1f, 0x8b, 8, 0, 0, 0])),
-            Err(BuildArgsError::StdinArchive)
-        ));
-        refused(
-            "kiln build -f - -",
-            "the context and the Dockerfile can't both be standard input",
-        );
-    }
-
-    #[test]
-    fn build_args_come_from_the_environment_where_they_have_no_value() {
-        let variables = [("A", "1"), ("SOURCE_DATE_EPOCH", "5")];
-        let line = "kiln build --build-arg A --build-arg UNSET --build-arg B= .";
-        let request = request(line, &variables, "").unwrap();
-        let args: Vec<String> = request
-            .build_args
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        assert_eq!(args, ["A=1", "B=", "SOURCE_DATE_EPOCH=5"]);
-        assert_eq!(request.source_date_epoch, Some(Timestamp::from_seconds(5)));
-    }
-
-    #[test]
-    fn a_pushed_image_stays_in_the_store() {
-        let request = request("kiln build --push -t r.example/a .", &[], "").unwrap();
-        assert_eq!(
-            request.outputs,
-            [
-                Output::Store {
-                    image: kiln_engine::ImageOptions::default(),
-                    unpack: false
-                },
-                Output::Push {
-                    image: kiln_engine::ImageOptions::default(),
-                    by_digest: false,
-                    insecure: false
-                }
-            ]
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_honoured_is_refused() {
-        refused(
-            "kiln build --iidfile i -o out .",
-            "`--iidfile` needs an image, and the outputs are files only",
-        );
-        refused("kiln build --push .", "`--push` needs a name for the image");
-        refused(
-            "kiln build --secret id=a .",
-            "could not honour `--secret`: this version of kiln can't do it",
-        );
-        refused(
-            "kiln build --build-context a=b .",
-            "could not honour `--build-context`: this version of kiln can't do it",
-        );
-        refused(
-            "kiln build https://example.com/a.git",
-            "could not use `https://example.com/a.git` as the build context: kiln can't fetch contexts yet",
-        );
-        refused(
-            "kiln build --build-arg SOURCE_DATE_EPOCH=now .",
-            "`SOURCE_DATE_EPOCH` is `now`, not a number of seconds",
-        );
-        refused("kiln build -t A .", "`A` is not a name for an image");
-    }
 }

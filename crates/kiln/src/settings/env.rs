@@ -37,6 +37,12 @@ variables! {
     CONTAINER_HOST = "CONTAINER_HOST": "the same, as podman calls it";
     SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH": "the latest time in new images, in seconds since 1970; makes builds reproducible";
     SSL_CERT_FILE = "SSL_CERT_FILE": "`--trust-host-cas` without a file: taken where the host has no folder of additional authorities";
+    SSH_AUTH_SOCK = "SSH_AUTH_SOCK": "the agent that `--ssh default` stands for";
+    TMPDIR = "TMPDIR": "where an archive from standard input is kept while it is built; default `/var/tmp`";
+    DOCKER_DEFAULT_PLATFORM = "DOCKER_DEFAULT_PLATFORM": "the same as `KILN_PLATFORM`, which is stronger";
+    BUILDKIT_PROGRESS = "BUILDKIT_PROGRESS": "the same as `KILN_PROGRESS`, which is stronger";
+    BUILDX_METADATA_WARNINGS = "BUILDX_METADATA_WARNINGS": "`true` puts a build's warnings into `--metadata-file`, as `buildx.build.warnings`";
+    EXPERIMENTAL_BUILDKIT_SOURCE_POLICY = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY": "an error where it is set: kiln has no source policies";
     PATH = "PATH": "where credential helpers, `newuidmap` and `mmdebstrap` are found";
     TERM = "TERM": "`dumb` turns the live view and colour off";
     NO_COLOR = "NO_COLOR": "turns colour off, whatever its value, unless it is empty";
@@ -99,7 +105,14 @@ impl Environment {
             .filter(|value| !value.is_empty())
     }
 
-    /// A variable whose name the user gave, even if it is empty.
+    /// The same, even if it is empty.
+    pub(crate) fn raw(&self, name: &str) -> Option<&OsStr> {
+        self.variables
+            .get(OsStr::new(name))
+            .map(OsString::as_os_str)
+    }
+
+    /// A variable whose name the user gave, even if it is empty, as text.
     pub(crate) fn passed_on(&self, name: &str) -> Option<String> {
         let value = self.variables.get(OsStr::new(name))?;
         Some(value.to_string_lossy().into_owned())

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 use super::key::Key;
 use super::layer::Layer;
-use crate::args::{BuildArgs, Cli, Command, GlobalArgs, RunArgs};
+use crate::args::{BuildArgs, Cli, Command, GlobalArgs, ProgressChoice, RunArgs};
 
 /// What the command line sets.
 pub(crate) fn from_flags(cli: &Cli) -> Layer {
@@ -40,15 +40,14 @@ fn globals(args: &GlobalArgs) -> Layer {
 }
 
 fn build(args: &BuildArgs) -> Layer {
-    let progress = if args.quiet {
-        Some("quiet".to_owned())
-    } else {
-        word(args.progress)
-    };
+    let platforms = args.platforms.join(",");
     Layer::from_flags([
         (Key::Jobs, args.steps.jobs.map(|jobs| jobs.to_string())),
-        (Key::Progress, progress),
-        (Key::Platform, args.platform.clone()),
+        (Key::Progress, progress(args.show.progress, args.show.quiet)),
+        (
+            Key::Platform,
+            Some(platforms).filter(|list| !list.is_empty()),
+        ),
         (Key::Network, word(args.steps.network)),
         (Key::Format, word(args.outputs.format)),
         (Key::Compression, word(args.outputs.compression)),
@@ -64,6 +63,17 @@ fn build(args: &BuildArgs) -> Layer {
         ),
         (Key::TrustHostCas, args.steps.trust_host_cas.clone()),
     ])
+}
+
+/// What `--progress` and `--quiet` come to. `auto` leaves it to the environment, as with buildx.
+fn progress(choice: Option<ProgressChoice>, quiet: bool) -> Option<String> {
+    match (choice, quiet) {
+        (None | Some(ProgressChoice::Auto | ProgressChoice::None), true) => {
+            word(Some(ProgressChoice::Quiet))
+        }
+        (Some(ProgressChoice::Auto), false) => None,
+        (choice, _) => word(choice),
+    }
 }
 
 fn run(args: &RunArgs) -> Layer {

@@ -76,13 +76,13 @@ rows! {
         "how many steps run, and how many threads compress, at once";
     Progress Text "progress" "KILN_PROGRESS" "--progress",
         "`auto`",
-        "how a build shows its progress: `auto`, `tty`, `plain`, `json`, `quiet`";
+        "how a build shows its progress: `auto`, `tty`, `plain`, `json`, `rawjson`, `quiet`, `none`";
     Color Text "color" "KILN_COLOR" "--color",
         "`auto`",
         "colour in messages: `auto`, `always`, `never`";
     Platform Text "platform" "KILN_PLATFORM" "--platform",
         "this machine's",
-        "the platform of images to build, pull and run, as `linux/arm64`";
+        "the platform of images to build, pull and run, as `linux/arm64`; several for a build, separated by commas";
     Network Text "network" "KILN_NETWORK" "--network",
         "`default`",
         "the network of RUN steps and of `kiln run`: `default`, `host`, `none`";
@@ -105,6 +105,12 @@ rows! {
         "the host's apt configuration",
         "where `kiln bootstrap` finds packages";
 }
+
+/// Variables that other tools have for a setting. kiln's own is stronger.
+pub(crate) const FOREIGN: [(Key, &str); 2] = [
+    (Key::Platform, super::env::DOCKER_DEFAULT_PLATFORM.name),
+    (Key::Progress, super::env::BUILDKIT_PROGRESS.name),
+];
 
 impl Key {
     /// The setting of that name in a file.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::env::Environment;
-use super::key::{Key, ROWS};
+use super::key::{FOREIGN, Key, ROWS};
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,13 +35,11 @@ pub(crate) struct Layer(BTreeMap<Key, Written>);
 impl Layer {
     /// What the environment sets.
     pub(crate) fn from_environment(environment: &Environment) -> Self {
-        let written = ROWS.iter().filter_map(|row| {
-            let text = environment
-                .by_name(row.variable)?
-                .to_string_lossy()
-                .into_owned();
-            let origin = Origin::Variable(row.variable);
-            Some((row.key, Written { text, origin }))
+        let own = ROWS.iter().map(|row| (row.key, row.variable));
+        let written = FOREIGN.into_iter().chain(own).filter_map(|(key, name)| {
+            let text = environment.by_name(name)?.to_string_lossy().into_owned();
+            let origin = Origin::Variable(name);
+            Some((key, Written { text, origin }))
         });
         Self(written.collect())
     }

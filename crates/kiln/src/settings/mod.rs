@@ -4,6 +4,7 @@
 //! later wins. `--config-file` or `KILN_CONFIG` names a file that stands in for both files. Nothing
 //! below this module asks the environment, the home directory or a default again.
 
+mod annotation;
 pub(crate) mod build;
 pub(crate) mod env;
 mod file;
@@ -22,7 +23,7 @@ pub(crate) use env::Environment;
 pub(crate) use flags::from_flags;
 pub(crate) use layer::Layer;
 pub(crate) use outputs::{
-    OutputsError, Packing, is_stdout, parse_name, resolve as resolve_outputs,
+    Asked, OutputsError, Packing, is_stdout, parse_name, resolve as resolve_outputs,
 };
 pub(crate) use registry::client_config;
 pub(crate) use resolve::{Settings, SettingsError, TrustChoice, read_files};

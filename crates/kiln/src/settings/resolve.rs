@@ -9,6 +9,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use kiln_oci::Platform;
 
+use super::build::parse_platforms;
 use super::env::{self, Environment};
 use super::file::{self, ConfigFile, FileError, RegistryEntry};
 use super::key::Key;
@@ -26,7 +27,8 @@ pub(crate) struct Settings {
     pub(crate) jobs: NonZeroUsize,
     pub(crate) progress: ProgressChoice,
     pub(crate) color: ColorChoice,
-    pub(crate) platform: Platform,
+    /// At least one.
+    pub(crate) platforms: Vec<Platform>,
     pub(crate) network: NetworkName,
     pub(crate) format: FormatName,
     pub(crate) compression: CompressionName,
@@ -67,6 +69,8 @@ pub(crate) enum SettingsError {
         #[source]
         cause: Box<dyn Error + Send + Sync>,
     },
+    #[error("this can be done for one platform only, not for `{0}`")]
+    SeveralPlatforms(String),
     #[error(
         "could not decide where to keep images: neither `--root`, `KILN_ROOT` nor `HOME` is set"
     )]
@@ -121,7 +125,7 @@ impl Settings {
             jobs: jobs(layer)?.unwrap_or(environment.processors),
             progress: chosen(layer, Key::Progress)?.unwrap_or(ProgressChoice::Auto),
             color: chosen(layer, Key::Color)?.unwrap_or(ColorChoice::Auto),
-            platform: platform(layer)?.unwrap_or_else(Platform::host),
+            platforms: platforms(layer)?.unwrap_or_else(|| vec![Platform::host()]),
             network: chosen(layer, Key::Network)?.unwrap_or(NetworkName::Default),
             format: chosen(layer, Key::Format)?.unwrap_or(FormatName::Oci),
             compression: chosen(layer, Key::Compression)?.unwrap_or(CompressionName::Gzip),
@@ -133,6 +137,22 @@ impl Settings {
                 .map(|written| written.text.clone()),
             registries,
         })
+    }
+}
+
+impl Settings {
+    /// The platform, for what can be done for one only.
+    pub(crate) fn platform(&self) -> Result<&Platform, SettingsError> {
+        match self.platforms.as_slice() {
+            [platform] => Ok(platform),
+            several => Err(SettingsError::SeveralPlatforms(
+                several
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(","),
+            )),
+        }
     }
 }
 
@@ -173,13 +193,11 @@ where
     read(layer, key, |text| text.parse().map_err(Into::into))
 }
 
-fn platform(layer: &Layer) -> Result<Option<Platform>, SettingsError> {
-    read(layer, Key::Platform, |text| match text {
-        "local" => Ok(Platform::host()),
-        list if list.contains(',') => {
-            Err("kiln can't build for several platforms at once yet".into())
-        }
-        text => Ok(text.parse::<Platform>()?.normalized()),
+fn platforms(layer: &Layer) -> Result<Option<Vec<Platform>>, SettingsError> {
+    read(layer, Key::Platform, |text| match parse_platforms(text) {
+        Ok(platforms) if platforms.is_empty() => Err("expected a platform".into()),
+        Ok(platforms) => Ok(platforms),
+        Err((_, cause)) => Err(cause.into()),
     })
 }
 

@@ -56,7 +56,10 @@ fn default_text(settings: &Settings, name: &str, in_words: &str) -> String {
     match name {
         "root" => settings.root.display().to_string(),
         "jobs" => settings.jobs.to_string(),
-        "platform" => settings.platform.to_string(),
+        "platform" => {
+            let platforms = settings.platforms.iter().map(ToString::to_string);
+            platforms.collect::<Vec<_>>().join(",")
+        }
         _ => in_words.replace('`', ""),
     }
 }
