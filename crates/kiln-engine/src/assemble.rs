@@ -28,6 +28,15 @@ pub(crate) struct Times {
     pub(crate) epoch: Option<Timestamp>,
 }
 
+/// What an image's documents say, beside its configuration and layers.
+#[derive(Debug, Clone)]
+pub(crate) struct Documents {
+    pub(crate) family: Family,
+    /// Of the manifest.
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) times: Times,
+}
+
 /// Why an image can't be put together.
 #[derive(Debug, thiserror::Error)]
 pub enum AssembleError {
@@ -47,9 +56,13 @@ pub(crate) fn assemble(
     config: ImageConfig,
     base_history: usize,
     layers: &[ReadyLayer],
-    family: Family,
-    times: Times,
+    documents: Documents,
 ) -> Result<Image, AssembleError> {
+    let Documents {
+        family,
+        annotations,
+        times,
+    } = documents;
     let (config, base_history) = pad_base_history(config, base_history, layers);
     let history = config
         .history
@@ -76,7 +89,7 @@ pub(crate) fn assemble(
         ..config
     };
     let blobs = layers.iter().map(|layer| layer.blob.clone()).collect();
-    Ok(Image::new(family, config, blobs, BTreeMap::new()))
+    Ok(Image::new(family, config, blobs, annotations))
 }
 
 /// Adds entries for layers of the base that its history leaves out, as the specification allows:
@@ -155,10 +168,14 @@ mod tests {
         }
     }
 
-    fn times(epoch: Option<i64>) -> Times {
-        Times {
-            now: Timestamp::from_seconds(900),
-            epoch: epoch.map(Timestamp::from_seconds),
+    fn documents(epoch: Option<i64>) -> Documents {
+        Documents {
+            family: Family::Oci,
+            annotations: BTreeMap::new(),
+            times: Times {
+                now: Timestamp::from_seconds(900),
+                epoch: epoch.map(Timestamp::from_seconds),
+            },
         }
     }
 
@@ -167,7 +184,7 @@ mod tests {
             history,
             ..ImageConfig::empty(Platform::new("linux", "amd64"))
         };
-        let image = assemble(config, 1, layers, Family::Oci, times(epoch)).unwrap();
+        let image = assemble(config, 1, layers, documents(epoch)).unwrap();
         let entries = image
             .config()
             .history
@@ -217,7 +234,7 @@ mod tests {
             ..ImageConfig::empty(Platform::new("linux", "amd64"))
         };
         let layers = [layer("base", None), layer("run", Some(60))];
-        let image = assemble(config, 0, &layers, Family::Oci, times(None)).unwrap();
+        let image = assemble(config, 0, &layers, documents(None)).unwrap();
         assert_eq!(image.config().history.len(), 2);
         assert_eq!(image.config().history[1].created_by.as_deref(), Some("RUN"));
     }
@@ -230,6 +247,6 @@ mod tests {
             ..ImageConfig::empty(Platform::new("linux", "amd64"))
         };
         let layers = [layer("base", None)];
-        assert!(assemble(config, 1, &layers, Family::Oci, times(None)).is_err());
+        assert!(assemble(config, 1, &layers, documents(None)).is_err());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 
+use kiln_base::CancelToken;
 use kiln_image::{BlobSink, BlobSource, MemoryBlobs, PutError};
 use kiln_oci::Digest;
 use kiln_store::{BlobError, Store};
@@ -15,6 +16,34 @@ pub(crate) struct StoreBlobs<'a>(pub(crate) &'a Store);
 pub(crate) struct WithDocuments<'a> {
     pub(crate) documents: MemoryBlobs,
     pub(crate) store: StoreBlobs<'a>,
+}
+
+/// A place of blobs whose readers end when the token is used: for what reads for long.
+pub(crate) struct Watched<'a> {
+    pub(crate) source: &'a dyn BlobSource,
+    pub(crate) cancel: &'a CancelToken,
+}
+
+impl BlobSource for Watched<'_> {
+    fn open(&self, digest: &Digest) -> io::Result<Option<Box<dyn Read + Send>>> {
+        let Some(blob) = self.source.open(digest)? else {
+            return Ok(None);
+        };
+        let cancel = self.cancel.clone();
+        Ok(Some(Box::new(WatchedReader { blob, cancel })))
+    }
+}
+
+struct WatchedReader {
+    blob: Box<dyn Read + Send>,
+    cancel: CancelToken,
+}
+
+impl Read for WatchedReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.cancel.check().map_err(io::Error::other)?;
+        self.blob.read(buffer)
+    }
 }
 
 impl BlobSource for StoreBlobs<'_> {

@@ -4,24 +4,22 @@ use std::sync::{Mutex, PoisonError};
 
 use kiln_base::CancelToken;
 use kiln_base::events::Events;
-use kiln_cache::{Mode, Target};
 use kiln_graph::{Graph, Op, StepIndex};
-use kiln_image::Image;
-use kiln_oci::Digest;
 use kiln_solve::{Dag, SolveError, solve};
 
-use crate::assemble::{Times, assemble};
 use crate::chain::Chain;
 use crate::context::canonical;
 use crate::deliver::Delivery;
 use crate::driver::{BuildDriver, Product};
-use crate::error::{BuildError, OutputError, StepError};
-use crate::layers::{LayerFormat, LayerQueue};
-use crate::plan::{Plan, PlannedBuild, PlannedResult};
+use crate::error::{BuildError, StepError};
+use crate::export::make::Maker;
+use crate::export::{BuildQueues, Queues};
+use crate::layers::LayerQueue;
+use crate::plan::{Plan, PlannedBuild};
 use crate::remote::{Exporter, RemoteCaches, StepResult};
 use crate::reporter::Reporter;
-use crate::request::{BuildRequest, Context, Dockerfile, FileTimes, ImageOptions, Output};
-use crate::{BuildOutcome, BuiltImage, Engine};
+use crate::request::{BuildRequest, Context, Dockerfile};
+use crate::{BuildOutcome, Engine};
 
 impl Engine {
     /// Builds an image, or files, and hands the result to the request's outputs.
@@ -48,6 +46,9 @@ impl Engine {
         cancel: &CancelToken,
     ) -> Result<Vec<BuildOutcome>, BuildError> {
         let reporter = Reporter::for_builds(events, requests);
+        for request in requests {
+            request.check_outputs()?;
+        }
         let plan = self.plan(requests, &reporter, cancel)?;
         let remote = self.import_caches(&plan.builds, &reporter, cancel)?;
         let queues = Queues::new(self, &plan.builds, cancel);
@@ -91,15 +92,13 @@ impl Engine {
             cancel,
         };
         let builds = plan.builds.iter().zip(&queues.of_build);
-        let builds = builds.zip(&solved.chains);
         let mut outcomes = Vec::new();
-        for ((build, queue), chains) in builds.clone() {
-            let layers = queue.map(|queue| &queues.all[queue]);
-            outcomes.push(self.deliver(build, chains, (&exporter, layers), cancel)?);
+        for ((build, wanted), chains) in builds.clone().zip(&solved.chains) {
+            outcomes.push(self.deliver((build, wanted, chains), (&exporter, queues), cancel)?);
         }
-        for ((build, queue), _) in builds {
-            if let Some(queue) = queue {
-                exporter.export(build, &queues.all[*queue])?;
+        for (build, wanted) in builds {
+            if let Some(layers) = queues.cache_layers(wanted) {
+                exporter.export(build, layers)?;
             }
         }
         Ok(outcomes)
@@ -170,146 +169,44 @@ impl Engine {
         })
     }
 
-    /// Hands the result to the outputs.
+    /// Makes what the outputs ask for, and hands it to them.
     fn deliver(
         &self,
-        build: &PlannedBuild<'_>,
-        chains: &[Chain],
-        (exporter, layers): (&Exporter<'_>, Option<&LayerQueue<'_>>),
+        (build, wanted, chains): (&PlannedBuild<'_>, &BuildQueues, &[Chain]),
+        (exporter, queues): (&Exporter<'_>, &Queues<'_>),
         cancel: &CancelToken,
     ) -> Result<BuildOutcome, BuildError> {
         let (request, reporter) = (build.request, exporter.reporter);
-        let (Some(planned), Some(chain)) = (build.results.first(), chains.first()) else {
-            return Err(BuildError::Graph("the build has no platform".to_owned()));
-        };
-        let make = |layers| {
-            let make = |_| self.make_image((build, planned), chain, (exporter, layers));
-            reporter.step("export the image", cancel, make)
-        };
-        let image = layers
-            .filter(|_| request.outputs_image())
-            .map(make)
-            .transpose()?;
-        for output in request.effective_outputs() {
+        let mut made = Vec::new();
+        for packing in &wanted.packings {
+            let maker = Maker {
+                exporter,
+                build,
+                packing: &packing.0,
+                layers: queues.layers(packing),
+            };
+            let image = reporter.step("export the image", cancel, |_| maker.make(chains))?;
+            made.push(image);
+        }
+        for (output, packing) in &wanted.outputs {
             cancel.check()?;
             reporter.step(&output.title(), cancel, |number| {
-                let progress = (reporter, number);
                 let delivery = Delivery {
                     engine: self,
                     request,
-                    image: image.as_ref(),
-                    chain,
-                    progress,
+                    made: packing.and_then(|packing| made.get(packing)),
+                    results: &build.results,
+                    chains,
+                    progress: (reporter, number),
                     cancel,
                 };
-                delivery.deliver(&output)
+                delivery.deliver(output)
             })?;
         }
         Ok(BuildOutcome {
-            image: image.map(|image| BuiltImage {
-                manifest: image.descriptor().clone(),
-                config: image.id().clone(),
-                names: request.tags.clone(),
-            }),
+            image: made.first().map(|made| made.outcome(request)),
         })
     }
-
-    /// Puts the image together, and its documents into the store.
-    fn make_image(
-        &self,
-        (build, planned): (&PlannedBuild<'_>, &PlannedResult),
-        chain: &Chain,
-        (exporter, layers): (&Exporter<'_>, &LayerQueue<'_>),
-    ) -> Result<Image, BuildError> {
-        let request = build.request;
-        let ready = layers.ready(chain)?;
-        let times = Times {
-            now: self.now(),
-            epoch: request.source_date_epoch,
-        };
-        let config = planned.config.clone();
-        let image = assemble(config, planned.base_history, &ready, request.format, times)?;
-        let image = if request.has_inline_cache() {
-            let records = exporter.records(build, Mode::Min, layers)?;
-            with_inline_cache(&image, records, request)?
-        } else {
-            image
-        };
-        for document in [image.config_bytes(), image.manifest_bytes()] {
-            if !self.store.has_blob(&Digest::sha256(document))? {
-                self.store.write_blob(document).map_err(OutputError::from)?;
-            }
-        }
-        // Clamped times are in the layers only; a build on top of them has to see those.
-        if request.source_date_epoch.is_none() || request.file_times == FileTimes::Keep {
-            self.note_built(&image, chain)?;
-        }
-        Ok(image)
-    }
-}
-
-impl BuildRequest {
-    /// Whether any output needs the image, and not only its files.
-    fn outputs_image(&self) -> bool {
-        let files = |output: &Output| {
-            matches!(
-                output,
-                Output::Tar { .. } | Output::Local { .. } | Output::CacheOnly
-            )
-        };
-        self.outputs.is_empty() || !self.outputs.iter().all(files)
-    }
-
-    /// Whether layers have to be packed.
-    fn needs_layers(&self) -> bool {
-        self.outputs_image() || self.exports_cache()
-    }
-
-    /// Whether results are to be remembered for a cache.
-    fn exports_cache(&self) -> bool {
-        !self.cache_to.is_empty() || self.has_inline_cache()
-    }
-
-    /// Whether the image's configuration is to hold its cache.
-    fn has_inline_cache(&self) -> bool {
-        let argument = self.build_args.get("BUILDKIT_INLINE_CACHE");
-        let is_inline = |target: &kiln_cache::CacheTarget| target.target == Target::Inline;
-        argument.is_some_and(|value| matches!(value.as_str(), "1" | "true"))
-            || self.cache_to.iter().any(is_inline)
-    }
-
-    /// The outputs; where none was asked for, the local store.
-    fn effective_outputs(&self) -> Vec<Output> {
-        if self.outputs.is_empty() {
-            vec![Output::Store {
-                image: ImageOptions::default(),
-                unpack: false,
-            }]
-        } else {
-            self.outputs.clone()
-        }
-    }
-}
-
-/// The same image with its own steps' keys in the configuration.
-fn with_inline_cache(
-    image: &Image,
-    records: Vec<kiln_cache::Record>,
-    request: &BuildRequest,
-) -> Result<Image, BuildError> {
-    let exported = kiln_cache::Exported {
-        records,
-        mount_from: Vec::new(),
-    };
-    let layers: Vec<Digest> = image
-        .layers()
-        .iter()
-        .map(|layer| layer.digest.clone())
-        .collect();
-    let config = kiln_cache::inline::embed(image.config(), &exported, &layers)?;
-    let layers = image.layers().to_vec();
-    let annotations = image.manifest().annotations.clone();
-    Ok(Image::new(request.format, config, layers, annotations))
 }
 
 /// What the solver came to.
@@ -322,64 +219,6 @@ struct Solved {
 
 /// What all parts of a call share.
 type Tools<'a> = (&'a Reporter<'a>, &'a Queues<'a>, &'a RemoteCaches<'a>);
-
-/// Where layers are packed, one queue for each way of packing that the builds ask for.
-struct Queues<'a> {
-    all: Vec<LayerQueue<'a>>,
-    /// Each build's queue; `None` where it makes no image.
-    of_build: Vec<Option<usize>>,
-}
-
-impl<'a> Queues<'a> {
-    fn new(engine: &'a Engine, builds: &[PlannedBuild<'_>], cancel: &CancelToken) -> Self {
-        let mut formats: Vec<LayerFormat> = Vec::new();
-        let mut of_build = Vec::new();
-        for build in builds {
-            let format = layer_format(build.request);
-            of_build.push(build.request.needs_layers().then(|| {
-                let known = formats.iter().position(|known| *known == format);
-                known.unwrap_or_else(|| {
-                    formats.push(format);
-                    formats.len() - 1
-                })
-            }));
-        }
-        let queue = |format| LayerQueue::new(engine, format, cancel.clone());
-        Self {
-            all: formats.into_iter().map(queue).collect(),
-            of_build,
-        }
-    }
-
-    /// For each step the queues of the images that will hold its layer.
-    fn exported(&self, graph: &Graph, builds: &[PlannedBuild<'_>]) -> Vec<Vec<usize>> {
-        let mut exported = vec![Vec::new(); graph.steps().len()];
-        for (build, queue) in builds.iter().zip(&self.of_build) {
-            let Some(queue) = queue else { continue };
-            for result in &build.results {
-                for step in in_image(graph, result.target) {
-                    let queues: &mut Vec<usize> = &mut exported[step.as_usize()];
-                    if !queues.contains(queue) {
-                        queues.push(*queue);
-                    }
-                }
-            }
-        }
-        exported
-    }
-}
-
-fn layer_format(request: &BuildRequest) -> LayerFormat {
-    LayerFormat {
-        family: request.format,
-        compression: request.compression,
-        clamp: match request.file_times {
-            FileTimes::Clamp => request.source_date_epoch,
-            FileTimes::Keep => None,
-        },
-        threads: request.jobs,
-    }
-}
 
 fn failed(plan: &Plan<'_>, error: SolveError<StepError>) -> BuildError {
     match error {

@@ -2,118 +2,164 @@
 
 use kiln_base::CancelToken;
 use kiln_base::events::StepNumber;
-use kiln_image::Image;
-use kiln_layer::ExportOptions;
-use kiln_oci::Reference;
+use kiln_image::{Image, NamedImage};
+use kiln_oci::{Descriptor, Reference};
 
 use crate::Engine;
 use crate::chain::Chain;
-use crate::error::OutputError;
+use crate::error::{BaseError, OutputError};
+use crate::export::Made;
+use crate::export::packing::names;
+use crate::plan::PlannedResult;
 use crate::reporter::Reporter;
-use crate::request::{ArchiveKind, BuildRequest, FileTimes, LoadTarget, Output};
+use crate::request::{ArchiveKind, BuildRequest, ImageOptions, LoadTarget, Output};
 
 /// A result on its way to an output.
 pub(crate) struct Delivery<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) request: &'a BuildRequest,
-    /// The image; there where any output needs one.
-    pub(crate) image: Option<&'a Image>,
-    /// The files.
-    pub(crate) chain: &'a Chain,
+    /// The image as the output wants it; there where it wants one.
+    pub(crate) made: Option<&'a Made>,
+    /// The results, one for each platform, and their files.
+    pub(crate) results: &'a [PlannedResult],
+    pub(crate) chains: &'a [Chain],
     pub(crate) progress: (&'a Reporter<'a>, StepNumber),
     pub(crate) cancel: &'a CancelToken,
 }
 
 impl Delivery<'_> {
     pub(crate) fn deliver(&self, output: &Output) -> Result<(), OutputError> {
-        let Self {
-            engine,
-            chain,
-            cancel,
-            ..
-        } = *self;
-        match (output, self.image) {
-            (Output::Tar { dest, .. }, _) => engine.write_tar(chain, &self.export(), dest, cancel),
-            (Output::Local { dest, .. }, _) => {
-                engine.write_local(chain, &self.export(), dest, cancel)
+        let made = match (output, self.made) {
+            (Output::Tar { dest, split }, _) => return self.write_tar(dest, *split),
+            (Output::Local { dest, split, mode }, _) => {
+                return self.write_local(dest, *split, *mode);
             }
             // Each other output asked for the image.
-            (Output::CacheOnly, _) | (_, None) => Ok(()),
-            (Output::Store { .. }, Some(image)) => engine.keep(image, &self.request.tags),
-            (Output::Push { image: options, .. }, Some(image)) => {
-                self.push(image, self.or_tags(&options.names))
+            (Output::CacheOnly, _) | (_, None) => return Ok(()),
+            (_, Some(made)) => made,
+        };
+        match output {
+            Output::Store { image, unpack } => self.keep(made, image, *unpack),
+            Output::Push {
+                image,
+                by_digest,
+                insecure,
+            } => self.push(made, image, (*by_digest, *insecure)),
+            Output::Archive { kind, image, dest } => {
+                let named = self.named(made, image);
+                self.engine
+                    .write_archive(*kind, &[named], dest, self.cancel)
             }
-            (
-                Output::Archive {
-                    kind,
-                    image: options,
-                    dest,
-                },
-                Some(image),
-            ) => {
-                let names = self.or_tags(&options.names).to_vec();
-                engine.write_archive(*kind, &[(image.clone(), names)], dest)
+            Output::Layout { image, dest } => {
+                let named = self.named(made, image);
+                self.engine.write_layout(named, dest, self.cancel)
             }
-            (
-                Output::Layout {
-                    image: options,
-                    dest,
-                },
-                Some(image),
-            ) => engine.write_layout(image, self.or_tags(&options.names), dest),
-            (
-                Output::Load {
-                    target: LoadTarget::Socket(socket),
-                    ..
-                },
-                Some(image),
-            ) => engine.load_into(socket, image, &self.request.tags),
+            Output::Load {
+                image,
+                target: LoadTarget::Socket(socket),
+            } => {
+                let named = self.named(made, image);
+                self.engine.load_into(socket, &named, self.cancel)
+            }
+            Output::Tar { .. } | Output::Local { .. } | Output::CacheOnly => Ok(()),
         }
     }
 
-    fn push(&self, image: &Image, names: &[Reference]) -> Result<(), OutputError> {
+    /// The names of a result: the output's, or else the request's; one that has none may get one
+    /// from its digest.
+    fn names(&self, target: &Descriptor, options: &ImageOptions) -> Vec<Reference> {
+        let names = names(self.request, options);
+        match &options.dangling_prefix {
+            Some(prefix) if names.is_empty() => {
+                let text = format!("{prefix}@{}", target.digest);
+                text.parse().into_iter().collect()
+            }
+            _ => names.to_vec(),
+        }
+    }
+
+    fn named(&self, made: &Made, options: &ImageOptions) -> NamedImage {
+        NamedImage {
+            descriptor: made.target.clone(),
+            names: self.names(&made.target, options),
+        }
+    }
+
+    /// Keeps the image in the store under its names.
+    fn keep(&self, made: &Made, options: &ImageOptions, unpack: bool) -> Result<(), OutputError> {
+        let engine = self.engine;
+        let now = engine.now();
+        let mut names = self.names(&made.target, options);
+        if options.name_canonical {
+            let canonical = |name: &Reference| name.with_digest(made.target.digest.clone());
+            let canonical: Vec<Reference> = names.iter().map(canonical).collect();
+            names.extend(canonical);
+        }
+        for name in &names {
+            engine.store.tag(name, &made.target, now)?;
+        }
+        if names.is_empty() {
+            engine.store.keep_unnamed(&made.target, now)?;
+        }
+        if unpack {
+            for image in &made.images {
+                self.unpack(&image.image)
+                    .map_err(|error| OutputError::Unpack(Box::new(error)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Unpacks the layers that the store has no files of.
+    fn unpack(&self, image: &Image) -> Result<(), BaseError> {
+        let chain = self.engine.image_chain(image)?;
+        if !self.engine.is_unpacked(&chain)? {
+            self.engine
+                .unpack_chain(&chain, self.progress, self.cancel)?;
+        }
+        Ok(())
+    }
+
+    fn push(
+        &self,
+        made: &Made,
+        options: &ImageOptions,
+        (by_digest, insecure): (bool, bool),
+    ) -> Result<(), OutputError> {
+        let names = self.names(&made.target, options);
         if names.is_empty() {
             return Err(OutputError::NoName("pushing"));
         }
-        self.engine.keep(image, &self.request.tags)?;
-        names.iter().try_for_each(|name| {
-            let target = image.descriptor();
-            Ok(self
-                .engine
-                .push_image(target, name, self.progress, self.cancel)?)
-        })
-    }
-
-    /// The output's own names, or else the request's.
-    fn or_tags<'b>(&'b self, names: &'b [Reference]) -> &'b [Reference] {
-        if names.is_empty() {
-            &self.request.tags
-        } else {
-            names
+        for name in &names {
+            let name = if by_digest {
+                name.with_digest(made.target.digest.clone())
+            } else {
+                name.clone()
+            };
+            let own;
+            let client = if insecure {
+                own = self.engine.insecure_client(&name);
+                &own
+            } else {
+                &self.engine.registry
+            };
+            let (progress, cancel) = (self.progress, self.cancel);
+            self.engine
+                .push_image(&made.target, (client, &name), progress, cancel)?;
         }
-    }
-
-    fn export(&self) -> ExportOptions {
-        ExportOptions {
-            clamp_mtime: match self.request.file_times {
-                FileTimes::Clamp => self.request.source_date_epoch,
-                FileTimes::Keep => None,
-            },
-        }
+        Ok(())
     }
 }
 
 impl Engine {
-    /// Keeps an image in the store under its names.
-    pub(crate) fn keep(&self, image: &Image, names: &[Reference]) -> Result<(), OutputError> {
-        let now = self.now();
-        for name in names {
-            self.store.tag(name, image.descriptor(), now)?;
-        }
-        if names.is_empty() {
-            self.store.keep_unnamed(image.descriptor(), now)?;
-        }
-        Ok(())
+    /// A client that a registry's any certificate, or none, is enough for.
+    fn insecure_client(&self, name: &Reference) -> kiln_registry::Client {
+        let mut config = self.registry.config().clone();
+        let host = config.hosts.entry(name.registry().to_owned());
+        let host = host.or_default();
+        host.plain_http = true;
+        host.skip_verify = true;
+        kiln_registry::Client::new(config)
     }
 }
 

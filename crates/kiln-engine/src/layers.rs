@@ -2,46 +2,64 @@
 //! the background, while later steps run.
 //!
 //! A layer's blob depends on the snapshots it lies on and on [`LayerOptions`]; the store remembers
-//! it under the snapshot's id and a fingerprint of those options, so it is made once.
+//! it under the snapshot's id and a fingerprint of those options, so it is made once. Layers of a
+//! base are taken as they are; only where an output forces its compression on them they are
+//! compressed anew.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use kiln_base::{CancelGuard, CancelToken, Timestamp};
-use kiln_layer::{DiffOptions, LayerCompression, LayerOptions, diff, write_layer};
-use kiln_oci::{Descriptor, Family, LayerType, MediaType};
-use kiln_store::{LayerRecord, SnapshotId};
+use kiln_graph::KeyHasher;
+use kiln_layer::{DiffOptions, LayerCompression, LayerOptions, diff, recompress, write_layer};
+use kiln_oci::{Compression, Descriptor, Family, LayerType, MediaType};
+use kiln_store::{CacheKey, LayerRecord, SnapshotId};
 
 use crate::Engine;
 use crate::assemble::ReadyLayer;
-use crate::chain::{Chain, ChainLayer, Origin};
+use crate::chain::{Chain, ChainLayer, ImageLayer, Origin};
 use crate::error::LayerError;
 
 /// What decides a layer's bytes, besides its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LayerFormat {
-    pub(crate) family: Family,
     pub(crate) compression: LayerCompression,
     pub(crate) clamp: Option<Timestamp>,
     pub(crate) threads: std::num::NonZeroUsize,
 }
 
 impl LayerFormat {
-    /// A text that differs where the bytes may differ. The media type is not part of it: the same
-    /// bytes serve both families.
+    /// A text that differs where the bytes may differ.
     fn fingerprint(self) -> String {
         let clamp = self
             .clamp
             .map_or_else(|| "keep".to_owned(), |limit| limit.to_string());
         format!("{} {clamp}", self.compression.fingerprint())
     }
+}
 
-    fn media_type(self) -> MediaType {
-        MediaType::Layer(LayerType {
-            family: self.family,
-            compression: self.compression.media(),
-            distributable: true,
-        })
+/// How an image names its layers, and which of them it takes as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LayerTerms {
+    /// The words of the media types: the same bytes serve both families.
+    pub(crate) family: Family,
+    /// Layers of the base are compressed as new ones are.
+    pub(crate) force: bool,
+    /// Layers that must not be distributed keep their type and their addresses.
+    pub(crate) keep_nondistributable: bool,
+}
+
+/// The layers of one kind of image: where they are packed, and how they are named.
+#[derive(Clone, Copy)]
+pub(crate) struct ImageLayers<'q, 'a> {
+    pub(crate) queue: &'q LayerQueue<'a>,
+    pub(crate) terms: LayerTerms,
+}
+
+impl ImageLayers<'_, '_> {
+    /// All layers of a chain, lowest first; waits for those that are being made.
+    pub(crate) fn ready(&self, chain: &Chain) -> Result<Vec<ReadyLayer>, LayerError> {
+        self.queue.ready(chain, self.terms)
     }
 }
 
@@ -132,63 +150,58 @@ impl<'a> LayerQueue<'a> {
     }
 
     /// All layers of a chain, lowest first; waits for those that are being made.
-    pub(crate) fn ready(&self, chain: &Chain) -> Result<Vec<ReadyLayer>, LayerError> {
+    fn ready(&self, chain: &Chain, terms: LayerTerms) -> Result<Vec<ReadyLayer>, LayerError> {
         for end in 1..=chain.layers.len() {
-            let below = Chain {
-                layers: chain.layers[..end].to_vec(),
-            };
-            if matches!(chain.layers[end - 1].origin, Origin::Step { .. }) {
-                self.submit(&below);
+            if self.is_made(&chain.layers[end - 1], terms) {
+                self.submit(&Chain {
+                    layers: chain.layers[..end].to_vec(),
+                });
             }
         }
         chain
             .layers
             .iter()
-            .map(|layer| self.ready_layer(layer))
+            .map(|layer| self.ready_layer(layer, terms))
             .collect()
     }
 
-    fn ready_layer(&self, layer: &ChainLayer) -> Result<ReadyLayer, LayerError> {
-        let created = match &layer.origin {
+    /// Whether the layer's blob is made here, and not the one that it came with.
+    fn is_made(&self, layer: &ChainLayer, terms: LayerTerms) -> bool {
+        match &layer.origin {
+            Origin::Step { .. } => true,
             Origin::Image(image) => {
-                let blob = self.in_family(&image.blob)?;
-                return Ok(ReadyLayer {
-                    diff_id: image.diff_id.clone(),
-                    blob,
-                    created: image.created,
-                });
+                self.is_clamped(image)
+                    || (terms.force
+                        && image.blob.media_type.compression()
+                            != Some(self.format.compression.media()))
             }
-            Origin::Step { created } => *created,
-        };
-        let record = self.wait_for(&layer.snapshot)?;
-        let media_type = self.format.media_type();
-        let blob = Descriptor {
-            media_type,
-            ..record.descriptor
-        };
-        Ok(ReadyLayer {
-            diff_id: record.diff_id,
-            blob,
-            created: Some(created),
-        })
+        }
     }
 
-    /// A base's layer under the media type of this image's family; the bytes are the same.
-    fn in_family(&self, blob: &Descriptor) -> Result<Descriptor, LayerError> {
-        let MediaType::Layer(layer) = blob.media_type else {
-            return Err(LayerError::NotALayer(blob.media_type.clone()));
+    /// Whether a layer that came with an imported cache gets other times: it is packed from its
+    /// files, as if the step had run here.
+    fn is_clamped(&self, image: &ImageLayer) -> bool {
+        image.created.is_some() && self.format.clamp.is_some()
+    }
+
+    fn ready_layer(&self, layer: &ChainLayer, terms: LayerTerms) -> Result<ReadyLayer, LayerError> {
+        let created = match &layer.origin {
+            Origin::Image(image) => image.created,
+            Origin::Step { created } => Some(*created),
         };
-        if self.format.family == Family::Docker && layer.compression == kiln_oci::Compression::Zstd
-        {
-            return Err(LayerError::ZstdInDocker);
-        }
-        let media_type = MediaType::Layer(LayerType {
-            family: self.format.family,
-            ..layer
-        });
-        Ok(Descriptor {
-            media_type,
-            ..blob.clone()
+        let (diff_id, blob) = match &layer.origin {
+            Origin::Image(image) if !self.is_made(layer, terms) => {
+                (image.diff_id.clone(), image.blob.clone())
+            }
+            Origin::Image(_) | Origin::Step { .. } => {
+                let record = self.wait_for(&layer.snapshot)?;
+                (record.diff_id, record.descriptor)
+            }
+        };
+        Ok(ReadyLayer {
+            diff_id,
+            blob: terms.named(&blob)?,
+            created,
         })
     }
 
@@ -232,6 +245,14 @@ impl<'a> LayerQueue<'a> {
         let Some((top, below)) = chain.layers.split_last() else {
             return Err(LayerError::Empty);
         };
+        match &top.origin {
+            Origin::Image(image) if !self.is_clamped(image) => self.recompress(image),
+            Origin::Image(_) | Origin::Step { .. } => self.pack(top, below),
+        }
+    }
+
+    /// Packs what a step changed.
+    fn pack(&self, top: &ChainLayer, below: &[ChainLayer]) -> Result<LayerRecord, LayerError> {
         let store = &self.engine.store;
         let fingerprint = self.format.fingerprint();
         if let Some(record) = store.layer(&top.snapshot, &fingerprint)? {
@@ -258,11 +279,101 @@ impl<'a> LayerQueue<'a> {
         blob.commit(Some((&summary.digest, summary.size)))?;
         let record = LayerRecord {
             diff_id: summary.diff_id,
-            descriptor: Descriptor::new(self.format.media_type(), summary.digest, summary.size),
+            descriptor: Descriptor::new(self.media_type(), summary.digest, summary.size),
             uncompressed_size: summary.uncompressed_size,
         };
         store.put_layer(&top.snapshot, &fingerprint, &record)?;
         Ok(record)
+    }
+
+    /// Compresses a layer of an image anew; what came of it is remembered under its diff id.
+    fn recompress(&self, image: &ImageLayer) -> Result<LayerRecord, LayerError> {
+        let store = &self.engine.store;
+        let key = recompressed_key(image, self.format.compression);
+        if let Some(record) = store.cache_get(&key)?
+            && let Some(known) = Chain::from_bytes(&record.extra)
+            && let [
+                ChainLayer {
+                    origin: Origin::Image(known),
+                    ..
+                },
+            ] = known.layers.as_slice()
+            && known.diff_id == image.diff_id
+            && store.has_blob(&known.blob.digest)?
+        {
+            return Ok(LayerRecord {
+                diff_id: known.diff_id.clone(),
+                descriptor: known.blob.clone(),
+                uncompressed_size: 0,
+            });
+        }
+        let missing = || LayerError::MissingBlob(image.blob.digest.clone());
+        let blob = store.open_blob(&image.blob.digest)?.ok_or_else(missing)?;
+        let mut sink = store.blob_writer()?;
+        let options = LayerOptions {
+            compression: self.format.compression,
+            clamp_mtime: None,
+            threads: self.format.threads,
+        };
+        let summary = recompress(blob, &image.diff_id, &mut sink, &options, &self.cancel)?;
+        sink.commit(Some((&summary.digest, summary.size)))?;
+        let descriptor = Descriptor::new(self.media_type(), summary.digest, summary.size);
+        let made = ChainLayer {
+            snapshot: SnapshotId::of_chain(&image.diff_id),
+            origin: Origin::Image(Box::new(ImageLayer {
+                diff_id: image.diff_id.clone(),
+                blob: descriptor.clone(),
+                created: None,
+            })),
+        };
+        store.cache_put(&key, None, &Chain::default().with(made).to_bytes())?;
+        Ok(LayerRecord {
+            diff_id: summary.diff_id,
+            descriptor,
+            uncompressed_size: summary.uncompressed_size,
+        })
+    }
+
+    /// What a blob made here is, in one family's words; an image says it in its own.
+    fn media_type(&self) -> MediaType {
+        MediaType::layer(Family::Oci, self.format.compression.media())
+    }
+}
+
+/// The name of the record that leads from a layer to the same one compressed otherwise.
+fn recompressed_key(image: &ImageLayer, compression: LayerCompression) -> CacheKey {
+    let mut hasher = KeyHasher::new("recompressed layer");
+    hasher
+        .field("diff id", image.diff_id.as_str().as_bytes())
+        .field("compression", compression.fingerprint().as_bytes());
+    CacheKey(hasher.finish())
+}
+
+impl LayerTerms {
+    /// A blob as the image names it; the bytes are the same.
+    fn named(self, blob: &Descriptor) -> Result<Descriptor, LayerError> {
+        let MediaType::Layer(layer) = blob.media_type else {
+            return Err(LayerError::NotALayer(blob.media_type.clone()));
+        };
+        if self.family == Family::Docker && layer.compression == Compression::Zstd {
+            return Err(LayerError::ZstdInDocker);
+        }
+        let distributable = layer.distributable || !self.keep_nondistributable;
+        let mut named = Descriptor {
+            media_type: MediaType::Layer(LayerType {
+                family: self.family,
+                distributable,
+                ..layer
+            }),
+            ..blob.clone()
+        };
+        if distributable {
+            named.urls.clear();
+        }
+        if self.family == Family::Docker {
+            named.annotations.clear();
+        }
+        Ok(named)
     }
 }
 
@@ -334,7 +445,6 @@ mod tests {
             },
         );
         let format = LayerFormat {
-            family: Family::Oci,
             compression: LayerCompression::None,
             clamp: None,
             threads: NonZeroUsize::MIN,

@@ -3,14 +3,15 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use kiln_image::{Image, read_archive};
+use kiln_base::CancelToken;
+use kiln_image::{NamedImage, read_archive};
 use kiln_oci::Reference;
 use serde_json::Value;
 
 use crate::Engine;
-use crate::blobs::StoreBlobs;
-use crate::error::chain_text;
-use crate::error::{LoadError, OutputError};
+use crate::blobs::{StoreBlobs, Watched};
+use crate::error::{LoadError, OutputError, chain_text};
+use crate::output::write_named;
 use crate::request::ArchiveKind;
 
 /// The largest answer of a container engine that is read, in bytes.
@@ -51,8 +52,8 @@ impl Engine {
     pub(crate) fn load_into(
         &self,
         socket: &Path,
-        image: &Image,
-        names: &[Reference],
+        image: &NamedImage,
+        cancel: &CancelToken,
     ) -> Result<(), OutputError> {
         let refused = |reason: String| OutputError::Load {
             socket: socket.to_owned(),
@@ -66,10 +67,14 @@ impl Engine {
             .map_err(broken)?;
         let (reader, writer) = io::pipe().map_err(|error| refused(error.to_string()))?;
         std::thread::scope(|scope| {
-            let images = [(image.clone(), names.to_vec())];
             let written = scope.spawn(move || {
                 let mut sink = io::BufWriter::with_capacity(256 * 1024, writer);
-                self.write_archive_to(ArchiveKind::Docker, &images, &mut sink)
+                let source = Watched {
+                    source: &StoreBlobs(&self.store),
+                    cancel,
+                };
+                let images = std::slice::from_ref(image);
+                write_named(ArchiveKind::Docker, &source, images, &mut sink)
             });
             let answer = client
                 .post("http://localhost/images/load?quiet=1")
@@ -91,6 +96,7 @@ impl Engine {
                 Ok(written) => written,
                 Err(panic) => std::panic::resume_unwind(panic),
             };
+            cancel.check()?;
             // When the engine hangs up, what it said matters more than the broken pipe.
             answer.and(written)
         })

@@ -1,6 +1,6 @@
 //! What the engine answers with.
 
-use kiln_oci::{Descriptor, Digest, Reference};
+use kiln_oci::{Descriptor, Digest, Platform, Reference};
 
 /// A finished build.
 #[derive(Debug, Clone)]
@@ -9,15 +9,35 @@ pub struct BuildOutcome {
     pub image: Option<BuiltImage>,
 }
 
-/// An image that was built.
+/// An image that was built, as the first output that asked for one got it.
 #[derive(Debug, Clone)]
 pub struct BuiltImage {
-    /// The manifest: media type, digest, size, platform.
+    /// The manifest, or the index where there are several: media type, digest, size, annotations.
     pub manifest: Descriptor,
-    /// The digest of the configuration, which Docker calls the image id.
+    /// What Docker calls the image id: the digest of the configuration, or the index's own.
     pub config: Digest,
+    /// The image of each platform, in the order asked for.
+    pub platforms: Vec<BuiltPlatform>,
     /// The names it was given.
     pub names: Vec<Reference>,
+}
+
+impl BuiltImage {
+    /// Whether it is an index and not one image.
+    pub fn is_index(&self) -> bool {
+        self.manifest.media_type.is_index()
+    }
+}
+
+/// One platform's part of what was built.
+#[derive(Debug, Clone)]
+pub struct BuiltPlatform {
+    /// What it runs on.
+    pub platform: Platform,
+    /// Its manifest.
+    pub manifest: Descriptor,
+    /// The digest of its configuration.
+    pub config: Digest,
 }
 
 /// An image in the local store, for listing.
@@ -30,7 +50,7 @@ pub struct ImageRow {
     /// The digest of the configuration; for an index, of its first image.
     pub id: Digest,
     /// The platforms it is for.
-    pub platforms: Vec<kiln_oci::Platform>,
+    pub platforms: Vec<Platform>,
     /// When the image says it was made.
     pub created: Option<kiln_base::Timestamp>,
     /// Bytes of the blobs it refers to, each counted once.

@@ -7,17 +7,14 @@ use std::path::{Path, PathBuf};
 
 use kiln_base::CancelToken;
 use kiln_image::{
-    BlobSource, Image, MemoryBlobs, NamedImage, convert, write_docker_archive, write_layout,
+    BlobSource, MemoryBlobs, NamedImage, convert, write_docker_archive, write_layout,
     write_oci_archive,
 };
-use kiln_layer::{ExportOptions, export_tree, tar_tree};
 use kiln_oci::{Family, Platform, Reference};
 use kiln_sys::files;
-use kiln_sys::fs::Dir;
 
 use crate::Engine;
-use crate::blobs::{StoreBlobs, WithDocuments};
-use crate::chain::Chain;
+use crate::blobs::{StoreBlobs, Watched, WithDocuments};
 use crate::error::OutputError;
 use crate::request::{ArchiveKind, Dest, SaveRequest};
 
@@ -90,85 +87,42 @@ impl Dest {
     }
 }
 
-fn is_special(path: &Path) -> bool {
+pub(crate) fn is_special(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| !metadata.is_file())
 }
 
 impl Engine {
-    /// Writes images as one archive.
+    /// Writes images of the store as one archive.
     pub(crate) fn write_archive(
         &self,
         kind: ArchiveKind,
-        images: &[(Image, Vec<Reference>)],
+        images: &[NamedImage],
         dest: &Dest,
+        cancel: &CancelToken,
     ) -> Result<(), OutputError> {
-        dest.write(|sink| self.write_archive_to(kind, images, sink))
-    }
-
-    pub(crate) fn write_archive_to(
-        &self,
-        kind: ArchiveKind,
-        images: &[(Image, Vec<Reference>)],
-        sink: &mut dyn Write,
-    ) -> Result<(), OutputError> {
-        let mut documents = MemoryBlobs::new();
-        let mut named = Vec::new();
-        for (image, names) in images {
-            let image = match kind {
-                ArchiveKind::Oci => image.clone(),
-                ArchiveKind::Docker => convert(image, Family::Docker)?,
-            };
-            let descriptor = image.descriptor();
-            documents.insert(descriptor.media_type.clone(), image.manifest_bytes());
-            named.push(NamedImage {
-                descriptor: descriptor.clone(),
-                names: names.clone(),
-            });
-        }
-        let source = WithDocuments {
-            documents,
-            store: StoreBlobs(&self.store),
+        let source = Watched {
+            source: &StoreBlobs(&self.store),
+            cancel,
         };
-        write_named(kind, &source, &named, sink)
+        let written = dest.write(|sink| write_named(kind, &source, images, sink));
+        cancel.check()?;
+        written
     }
 
     /// Writes an image into an OCI layout directory.
     pub(crate) fn write_layout(
         &self,
-        image: &Image,
-        names: &[Reference],
+        image: NamedImage,
         dest: &Path,
+        cancel: &CancelToken,
     ) -> Result<(), OutputError> {
-        let image = NamedImage {
-            descriptor: image.descriptor().clone(),
-            names: names.to_vec(),
+        let source = Watched {
+            source: &StoreBlobs(&self.store),
+            cancel,
         };
-        Ok(write_layout(&StoreBlobs(&self.store), &[image], dest)?)
-    }
-
-    /// Writes a root's files as a tar stream.
-    pub(crate) fn write_tar(
-        &self,
-        chain: &Chain,
-        options: &ExportOptions,
-        dest: &Dest,
-        cancel: &CancelToken,
-    ) -> Result<(), OutputError> {
-        let root = self.machine.tree(Dir::from_fd(self.readable_root(chain)?));
-        dest.write(|sink| tar_tree(&root, sink, options, cancel))
-    }
-
-    /// Copies a root's files into a directory of this machine.
-    pub(crate) fn write_local(
-        &self,
-        chain: &Chain,
-        options: &ExportOptions,
-        dest: &Path,
-        cancel: &CancelToken,
-    ) -> Result<(), OutputError> {
-        files::create_dir_all(dest, 0o755)?;
-        let root = self.machine.tree(Dir::from_fd(self.readable_root(chain)?));
-        Ok(export_tree(&root, &Dir::open(dest)?, options, cancel)?)
+        let written = write_layout(&source, &[image], dest);
+        cancel.check()?;
+        Ok(written?)
     }
 
     /// Writes images of the store as one archive (`kiln save`).
@@ -212,7 +166,7 @@ impl Engine {
     }
 }
 
-fn write_named(
+pub(crate) fn write_named(
     kind: ArchiveKind,
     source: &dyn BlobSource,
     named: &[NamedImage],

@@ -20,7 +20,7 @@ use crate::blobs::StoreBlobs;
 use crate::build::in_image;
 use crate::chain::{Chain, ChainLayer, ImageLayer, Origin};
 use crate::error::{BuildError, LayerError, StepError};
-use crate::layers::LayerQueue;
+use crate::layers::ImageLayers;
 use crate::plan::PlannedBuild;
 use crate::reporter::Reporter;
 
@@ -192,7 +192,7 @@ impl Exporter<'_> {
     pub(crate) fn export(
         &self,
         build: &PlannedBuild<'_>,
-        layers: &LayerQueue<'_>,
+        layers: ImageLayers<'_, '_>,
     ) -> Result<(), BuildError> {
         for target in &build.request.cache_to {
             if target.target == Target::Inline {
@@ -226,7 +226,7 @@ impl Exporter<'_> {
         &self,
         build: &PlannedBuild<'_>,
         mode: Mode,
-        layers: &LayerQueue<'_>,
+        layers: ImageLayers<'_, '_>,
     ) -> Result<Vec<Record>, BuildError> {
         let wanted: BTreeSet<usize> = match mode {
             Mode::Max => self.results.iter().map(|result| result.step).collect(),

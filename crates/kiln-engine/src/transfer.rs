@@ -10,6 +10,7 @@ use kiln_base::CancelToken;
 use kiln_base::events::{Events, StepNumber};
 use kiln_image::{Image, reachable};
 use kiln_oci::{Descriptor, Digest, Document, Platform, Reference};
+use kiln_registry::Client;
 use kiln_store::Download;
 
 use crate::Engine;
@@ -56,7 +57,7 @@ impl Engine {
         let target = self.find_image(source)?.target;
         let reporter = Reporter::new(events);
         reporter.step(&format!("push {}", name.familiar()), cancel, |number| {
-            self.push_image(&target, name, (&reporter, number), cancel)
+            self.push_image(&target, (&self.registry, name), (&reporter, number), cancel)
         })?;
         Ok(target)
     }
@@ -153,7 +154,7 @@ impl Engine {
     pub(crate) fn push_image(
         &self,
         target: &Descriptor,
-        name: &Reference,
+        (registry, name): (&Client, &Reference),
         progress: Progress<'_>,
         cancel: &CancelToken,
     ) -> Result<(), TransferError> {
@@ -165,7 +166,7 @@ impl Engine {
             all.iter().partition(is_document);
         let mounts = self.mount_candidates(name)?;
         in_parallel(&content, |blob| {
-            self.push_blob(name, blob, &mounts, progress, cancel)
+            self.push_blob((registry, name), blob, &mounts, progress, cancel)
         })?;
         for document in documents {
             let limit = u64::try_from(kiln_oci::MAX_DOCUMENT_SIZE).unwrap_or(u64::MAX);
@@ -183,15 +184,14 @@ impl Engine {
             } else {
                 name.with_digest(document.digest.clone())
             };
-            self.registry
-                .push_manifest(&place, &document.media_type, &bytes, cancel)?;
+            registry.push_manifest(&place, &document.media_type, &bytes, cancel)?;
         }
         Ok(())
     }
 
     fn push_blob(
         &self,
-        name: &Reference,
+        (registry, name): (&Client, &Reference),
         blob: &Descriptor,
         mounts: &BTreeMap<Digest, Vec<String>>,
         (reporter, number): Progress<'_>,
@@ -206,12 +206,16 @@ impl Engine {
             Ok(Box::new(stored))
         };
         if !self.store.has_blob(&blob.digest)? {
+            // Registries leave it to others to keep what must not be distributed.
+            if !blob.urls.is_empty() {
+                return Ok(());
+            }
             return Err(TransferError::MissingBlob(blob.digest.clone()));
         }
         let item = short(&blob.digest).to_owned();
         reporter.progress(number, &item, 0, Some(blob.size));
         let from = mounts.get(&blob.digest).map_or(&[][..], Vec::as_slice);
-        self.registry.push_blob(name, blob, from, &open, cancel)?;
+        registry.push_blob(name, blob, from, &open, cancel)?;
         reporter.progress(number, &item, blob.size, Some(blob.size));
         Ok(())
     }
