@@ -86,6 +86,17 @@ pub(crate) const TESTS: &[Need] = &[
         "util-linux",
         "starts a test's programs as an ordinary user",
     ),
+    need(
+        "ssh-agent",
+        "openssh-client",
+        "is the agent that RUN --mount=type=ssh asks",
+    ),
+    need(
+        "git",
+        "git",
+        "serves the repositories that builds fetch from loopback",
+    ),
+    need("zstd", "zstd", "makes the archives that ADD unpacks"),
     need("tar", "tar", "reads our archives as users do"),
     need("xz", "xz-utils", "makes the archives that ADD unpacks"),
     need("bzip2", "bzip2", "makes the archives that ADD unpacks"),

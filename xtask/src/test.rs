@@ -4,6 +4,7 @@
 //! end-to-end tests always run in one process, since they share a base image and a Docker daemon.
 
 use crate::check;
+use crate::compat;
 use crate::packages;
 use crate::run::{self, Outcome};
 use crate::tally::{Runner, Tally};
@@ -79,9 +80,17 @@ fn end_to_end_tests(tally: &mut Tally) -> Outcome {
         tally.check(false);
         return Ok(());
     }
+    let results = compat::new_folder()?;
     let mut test = run::cargo(&["test", "--package=kiln-tests", "--locked", "--color=never"]);
     test.args(["--no-fail-fast", "--", "--show-output"]);
-    watch(tally, Runner::Libtest, &mut test)
+    test.env(compat::VARIABLE, &results);
+    watch(tally, Runner::Libtest, &mut test)?;
+    let compared = compat::compare(&results);
+    if let Err(message) = &compared {
+        eprintln!("error: {message}");
+    }
+    tally.check(compared.is_ok());
+    Ok(())
 }
 
 /// Runs a test runner and counts what it says. A runner that fails without counting a failed test
