@@ -34,6 +34,7 @@ mod export;
 mod fetch;
 mod graph;
 mod images;
+mod imagetools;
 mod inspect;
 mod layers;
 mod load;
@@ -68,6 +69,7 @@ pub use error::{
     OutputError, RootError, SourceError, SourcePlace, StepError, TransferError,
 };
 pub use images::Removed;
+pub use imagetools::{CreateRequest, Created, ImagetoolsError, Inspected};
 pub use inspect::{InspectError, LargeFile, LayerReport, LayersReport};
 pub use kiln_exec::Control;
 pub use load::Loaded;

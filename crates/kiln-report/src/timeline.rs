@@ -48,6 +48,8 @@ pub enum BuildStatus {
     Cancelled,
     /// It goes on.
     Running,
+    /// Its process was killed, or the machine went down.
+    Interrupted,
 }
 
 /// Why a build failed.
@@ -115,6 +117,7 @@ impl BuildStatus {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
             Self::Running => "running",
+            Self::Interrupted => "interrupted",
         }
     }
 }

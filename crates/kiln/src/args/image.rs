@@ -41,11 +41,13 @@ pub(crate) struct ImagesArgs {
 
 /// Print what an image is made of, as JSON
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each one is a flag as typed")]
 #[command(after_help = "\
 Examples:
   kiln inspect app                    everything kiln knows, one object per image
   kiln inspect --config app           the image configuration, byte for byte
-  kiln inspect --manifest app         the manifest, byte for byte")]
+  kiln inspect --manifest app         the manifest, byte for byte
+  kiln inspect --layers app           what each layer holds and wastes")]
 pub(crate) struct InspectArgs {
     /// Names, IDs or digests of images
     #[arg(value_name = "IMAGE", required = true)]
@@ -62,6 +64,29 @@ pub(crate) struct InspectArgs {
     /// Print the manifest, or the index of several platforms, as it is stored
     #[arg(long, visible_alias = "raw")]
     pub(crate) manifest: bool,
+
+    /// Show what each layer holds and wastes. IMAGE may also be `docker://NAME`,
+    /// `oci-layout://DIR[:TAG]`, or the path of an archive or a layout
+    #[arg(long, conflicts_with_all = ["config", "manifest"])]
+    pub(crate) layers: bool,
+
+    /// With --layers: how many of the largest files are shown
+    #[arg(long, value_name = "N", default_value = "10", requires = "layers")]
+    pub(crate) top: usize,
+
+    /// With --layers: look for names that the store does not have in their registries
+    #[arg(long, requires = "layers")]
+    pub(crate) remote: bool,
+
+    /// With --layers: table, json
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "table",
+        hide_default_value = true,
+        requires = "layers"
+    )]
+    pub(crate) format: ReportFormat,
 }
 
 /// Give an image another name

@@ -4,6 +4,7 @@
 //! environment and the machine enter in [`crate::settings`], which turns them into decided values.
 //! The help text, the manual page and the shell completions are all made from these tables.
 
+mod bake;
 mod build;
 mod buildx;
 mod cache;
@@ -13,6 +14,7 @@ mod graph;
 mod history;
 mod host;
 mod image;
+mod imagetools;
 mod legacy;
 mod lint;
 mod meta;
@@ -26,7 +28,10 @@ use std::fmt::Write as _;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-pub(crate) use build::BuildArgs;
+pub(crate) use bake::BakeArgs;
+pub(crate) use build::{
+    AccessArgs, BuildArgs, CacheArgs, ImageArgs, OutputArgs, ShowArgs, StepArgs,
+};
 pub(crate) use buildx::BuildxArgs;
 pub(crate) use cache::{CacheCommand, CacheCommandArgs, CachePruneArgs};
 pub(crate) use diff::DiffArgs;
@@ -35,6 +40,7 @@ pub(crate) use graph::{GraphArgs, GraphFormat};
 pub(crate) use history::{HistoryArgs, HistoryCommand, HistoryLsArgs, LogFormat};
 pub(crate) use host::{BootstrapArgs, DoctorArgs};
 pub(crate) use image::{ImagesArgs, InspectArgs, RmArgs, TagArgs};
+pub(crate) use imagetools::{ImagetoolsArgs, ImagetoolsCommand, ImagetoolsCreateArgs};
 pub(crate) use legacy::LegacyArgs;
 pub(crate) use lint::{LintArgs, LintFormat};
 pub(crate) use meta::{CompletionsArgs, ConfigArgs, ConfigCommand, ManArgs, VersionArgs};
@@ -49,11 +55,23 @@ pub(crate) use values::{
 
 /// How the top-level help groups the commands. A test checks that none is missing.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("Build and run", &["build", "lint", "run", "bootstrap", "graph", "history"]),
+    (
+        "Build and run",
+        &["build", "bake", "lint", "run", "bootstrap", "graph", "history"],
+    ),
     (
         "Images",
         &[
-            "images", "inspect", "diff", "tag", "rm", "pull", "push", "save", "load",
+            "images",
+            "inspect",
+            "diff",
+            "tag",
+            "rm",
+            "pull",
+            "push",
+            "save",
+            "load",
+            "imagetools",
         ],
     ),
     ("Disk", &["du", "prune", "cache"]),
@@ -94,6 +112,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Build(Box<BuildArgs>),
+    Bake(Box<BakeArgs>),
     #[command(hide = true)]
     Buildx(Box<BuildxArgs>),
     Lint(LintArgs),
@@ -111,6 +130,7 @@ pub(crate) enum Command {
     Push(PushArgs),
     Save(SaveArgs),
     Load(LoadArgs),
+    Imagetools(ImagetoolsArgs),
     Du(DuArgs),
     Prune(PruneArgs),
     Doctor(DoctorArgs),

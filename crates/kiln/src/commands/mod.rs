@@ -1,5 +1,6 @@
 //! One function per command: decided values in, an exit code out.
 
+mod bake;
 mod bootstrap;
 mod build;
 mod cache;
@@ -8,6 +9,7 @@ mod doctor;
 mod graph;
 mod history;
 mod image;
+mod imagetools;
 mod layers;
 mod lint;
 mod meta;
@@ -127,6 +129,7 @@ pub(crate) fn run_without_settings(command: &Command) -> Option<Result<ExitCode,
 pub(crate) fn run(command: &Command, invocation: &Invocation) -> Result<ExitCode, CliError> {
     match command {
         Command::Build(args) => build::build(args, invocation),
+        Command::Bake(args) => bake::bake(args, invocation),
         Command::Buildx(_) => unreachable!("the parser puts the command itself in its place"),
         Command::Lint(args) => lint::lint(args, invocation),
         Command::Graph(args) => graph::graph(args, invocation),
@@ -143,6 +146,7 @@ pub(crate) fn run(command: &Command, invocation: &Invocation) -> Result<ExitCode
         Command::Push(args) => transfer::push(args, invocation),
         Command::Save(args) => transfer::save(args, invocation),
         Command::Load(args) => transfer::load(args, invocation),
+        Command::Imagetools(args) => imagetools::imagetools(args, invocation),
         Command::Du(args) => store::du(args, invocation),
         Command::Prune(args) => store::prune(args, invocation),
         Command::Doctor(args) => doctor::doctor(args, invocation),

@@ -5,6 +5,7 @@
 //! below this module asks the environment, the home directory or a default again.
 
 mod annotation;
+pub(crate) mod bake;
 pub(crate) mod build;
 pub(crate) mod env;
 mod file;
@@ -18,6 +19,7 @@ mod resolve;
 pub(crate) mod show;
 pub(crate) mod trust;
 
+pub(crate) use annotation::parse_flag as parse_annotation;
 pub(crate) use build::{BuildArgsError, source_date_epoch};
 pub(crate) use env::Environment;
 pub(crate) use flags::from_flags;
