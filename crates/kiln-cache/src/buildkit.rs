@@ -27,6 +27,7 @@ use std::collections::BTreeSet;
 use kiln_oci::{Digest, chain_ids};
 
 use crate::import::Imported;
+use crate::plan::Loaded;
 use crate::record::Layer;
 
 pub use content::{ContentTree, EntryKind, FileHeader, Selected, content_digests};
@@ -91,6 +92,11 @@ impl Records {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// Adds the records of the same step in another form.
+    pub fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
 }
 
 /// The digests that BuildKit has for a step's definition, the newest version's first. Versions
@@ -117,6 +123,16 @@ fn record_digest(definition: &Digest, output: i64) -> String {
 }
 
 impl Imported<'_> {
+    /// Whether BuildKit wrote something into the cache that a step can be found by: a record that
+    /// is made from others.
+    pub fn has_buildkit_records(&self) -> bool {
+        let records = |loaded: &Loaded| {
+            let mut records = loaded.config.records().iter();
+            records.any(|record| !record.inputs.is_empty())
+        };
+        self.caches().iter().any(records)
+    }
+
     /// The records that are a step's, whose inputs these are.
     pub fn buildkit_records(&self, step: &Step, inputs: &[StepInput<'_>]) -> Records {
         let digests: Vec<String> = definitions(step)

@@ -156,6 +156,11 @@ impl ContextFiles {
         })
     }
 
+    /// When the context was opened, which is before any of its files were looked at.
+    pub(crate) const fn opened(&self) -> Timestamp {
+        self.opened
+    }
+
     /// What is known of the files' digests.
     pub(crate) fn digests(&self) -> &dyn kiln_tree::StatCache {
         &self.digests

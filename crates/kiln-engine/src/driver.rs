@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_base::CancelToken;
 use kiln_base::events::{CacheVerdict, StepNumber, StepOutcome};
+use kiln_cache::Found;
 use kiln_graph::{CopyFrom, CopyOp, Graph, KeyHasher, Op, Part, RunMount, RunOp, Step};
 use kiln_oci::Digest;
 use kiln_solve::{Driver, FastKey, Input, Keys, LookUp};
@@ -13,6 +14,7 @@ use kiln_store::{CacheKey, KeyPart, SlotId};
 
 use crate::Engine;
 use crate::base::Base;
+use crate::buildkit;
 use crate::chain::Chain;
 use crate::contexts::Contexts;
 use crate::copy::{From, Selected};
@@ -97,6 +99,7 @@ impl Driver for BuildDriver<'_> {
         cancel: &CancelToken,
     ) -> Result<CacheKey, StepError> {
         let step = self.step(index);
+        self.learn(index, inputs);
         let copy = match &step.op {
             Op::Copy(copy) => copy,
             Op::Run(run) => return self.mounts_key(step, run, inputs, cancel),
@@ -117,7 +120,7 @@ impl Driver for BuildDriver<'_> {
         &self,
         index: usize,
         keys: &Keys<CacheKey>,
-        _cancel: &CancelToken,
+        cancel: &CancelToken,
     ) -> Result<LookUp<CacheKey, Product>, StepError> {
         let step = self.step(index);
         match &step.op {
@@ -145,11 +148,17 @@ impl Driver for BuildDriver<'_> {
         }
         let (key, chain) = match self.engine.cached(keys.primary())? {
             Cached::Usable(key, chain) => (key, chain),
-            Cached::Incomplete | Cached::Unknown if self.remote.find(keys.primary()).is_some() => {
-                return Ok(self.elsewhere(index, keys));
+            missing => {
+                let build = self.as_buildkit();
+                let key = keys.primary();
+                return Ok(match self.remote.find_step(key, index, build, cancel)? {
+                    Some(found) => self.elsewhere(index, keys, &found),
+                    // A cache may have what is made from this, and not this itself.
+                    None if !self.remote.is_empty() => LookUp::Absent,
+                    None if matches!(missing, Cached::Unknown) => LookUp::NeverSeen,
+                    None => LookUp::Absent,
+                });
             }
-            Cached::Incomplete => return Ok(LookUp::Absent),
-            Cached::Unknown => return Ok(LookUp::NeverSeen),
         };
         if let Keys::Slow {
             slow,
@@ -246,15 +255,37 @@ impl BuildDriver<'_> {
         &self.graph.steps()[index]
     }
 
-    /// A result that an imported cache has.
-    fn elsewhere(&self, index: usize, keys: &Keys<CacheKey>) -> LookUp<CacheKey, Product> {
-        let found = self.remote.find(keys.primary());
-        let key = found
-            .as_ref()
-            .map_or(*keys.primary(), |found| CacheKey(found.key));
-        if let Some(found) = &found {
-            self.note(index, key, keys, &self.remote.chain(found));
+    /// What a step's description in BuildKit's words is made from.
+    fn as_buildkit(&self) -> buildkit::Build<'_> {
+        buildkit::Build {
+            engine: self.engine,
+            graph: self.graph,
+            builds: self.builds,
+            bases: self.bases,
+            contexts: self.contexts,
+            reporter: self.reporter,
         }
+    }
+
+    /// Lets the caches of BuildKit know the files that a step's key is made from.
+    fn learn(&self, index: usize, inputs: &[Input<CacheKey, Product>]) {
+        let steps = self.step(index).inputs.iter();
+        for (step, input) in steps.zip(inputs) {
+            if let Some(Product::Root(chain)) = &input.output {
+                self.remote.learn(index, step.as_usize(), chain);
+            }
+        }
+    }
+
+    /// A result that an imported cache has.
+    fn elsewhere(
+        &self,
+        index: usize,
+        keys: &Keys<CacheKey>,
+        found: &Found,
+    ) -> LookUp<CacheKey, Product> {
+        let key = CacheKey(found.key);
+        self.note(index, key, keys, &self.remote.chain(found));
         self.explain(
             index,
             CacheVerdict::Hit("an imported cache has it".to_owned()),

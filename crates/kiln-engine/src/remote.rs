@@ -7,17 +7,18 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
 
-use kiln_base::CancelToken;
-use kiln_cache::{Context, Exported, Found, Imported, Mode, Record, Target};
+use kiln_base::{CancelToken, Cancelled};
+use kiln_cache::{CacheError, Context, Exported, Found, Imported, Mode, Record, Target};
 use kiln_graph::{Graph, Op};
 use kiln_image::BlobSource;
-use kiln_oci::{Descriptor, Digest, chain_ids};
+use kiln_oci::{Descriptor, Digest, Reference, chain_ids};
 use kiln_store::{BlobWriter, CacheKey};
 
 use crate::Engine;
 use crate::assemble::ReadyLayer;
 use crate::blobs::StoreBlobs;
 use crate::build::in_image;
+use crate::buildkit;
 use crate::chain::{Chain, ChainLayer, ImageLayer, Origin};
 use crate::error::{BuildError, LayerError, StepError};
 use crate::layers::ImageLayers;
@@ -39,6 +40,8 @@ pub(crate) struct RemoteCaches<'a> {
     imported: Vec<Imported<'a>>,
     /// What was found: a key is asked for several times.
     known: Mutex<HashMap<CacheKey, Option<(usize, Found)>>>,
+    /// What is known of the steps in BuildKit's records; `None` where no cache has such.
+    buildkit: Option<Mutex<buildkit::Known>>,
 }
 
 impl Engine {
@@ -73,10 +76,12 @@ impl Engine {
                 }
             }
         }
+        let has_buildkit = imported.iter().any(Imported::has_buildkit_records);
         Ok(RemoteCaches {
             engine: self,
             imported,
             known: Mutex::default(),
+            buildkit: has_buildkit.then(Mutex::default),
         })
     }
 }
@@ -98,6 +103,51 @@ impl RemoteCaches<'_> {
             self.imported.iter().enumerate().find_map(found)
         };
         known.entry(*key).or_insert_with(look).clone()
+    }
+
+    /// Whether there is no cache at all.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.imported.is_empty()
+    }
+
+    /// What the caches have for a step: under its key, or else in a record of BuildKit's, which
+    /// then is under the key, too.
+    pub(crate) fn find_step(
+        &self,
+        key: &CacheKey,
+        step: usize,
+        build: buildkit::Build<'_>,
+        cancel: &CancelToken,
+    ) -> Result<Option<Found>, Cancelled> {
+        if let Some(found) = self.find(key) {
+            return Ok(Some(found));
+        }
+        let Some(buildkit) = &self.buildkit else {
+            return Ok(None);
+        };
+        let found = {
+            let mut buildkit = buildkit.lock().unwrap_or_else(PoisonError::into_inner);
+            buildkit.find(step, &self.imported, build, cancel)?
+        };
+        let Some((number, layers)) = found else {
+            return Ok(None);
+        };
+        let found = Found {
+            key: key.0,
+            layers,
+            extra: Vec::new(),
+        };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(*key, Some((number, found.clone())));
+        Ok(Some(found))
+    }
+
+    /// Notes the output of an input, from whose files a step's key is made.
+    pub(crate) fn learn(&self, user: usize, step: usize, root: &Chain) {
+        if let Some(buildkit) = &self.buildkit {
+            let mut buildkit = buildkit.lock().unwrap_or_else(PoisonError::into_inner);
+            buildkit.learn(user, step, root);
+        }
     }
 
     /// Gets the layers of a result and unpacks them. `None`, after a warning, where they can't be
@@ -188,6 +238,13 @@ pub(crate) struct Exporter<'a> {
 }
 
 impl Exporter<'_> {
+    /// What a step came to, where that was noted.
+    pub(crate) fn result(&self, step: kiln_graph::StepIndex) -> Option<&Chain> {
+        let mut results = self.results.iter();
+        let found = results.find(|result| result.step == step.as_usize())?;
+        Some(&found.chain)
+    }
+
     /// Writes a build's caches.
     pub(crate) fn export(
         &self,
@@ -203,14 +260,17 @@ impl Exporter<'_> {
                 let records = self.records(build, target.mode, layers)?;
                 let exported = Exported {
                     records,
-                    mount_from: Vec::new(),
+                    mount_from: self.repositories_on(&target.target),
                 };
                 let context = self.engine.cache_context();
                 kiln_cache::export(target, &exported, self, context, self.cancel)?;
                 Ok::<_, BuildError>(())
             });
             match exported {
-                Err(error) if target.ignore_error && !self.cancel.is_cancelled() => {
+                Err(error)
+                    if (target.ignore_error || is_inactive(&error))
+                        && !self.cancel.is_cancelled() =>
+                {
                     let text = crate::error::chain_text(&error);
                     self.reporter
                         .warn(&format!("the cache was not exported: {text}"), None);
@@ -219,6 +279,23 @@ impl Exporter<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The repositories of base images that are on the registry of the target: it has their layers.
+    fn repositories_on(&self, target: &Target) -> Vec<String> {
+        let Target::Registry(target) = target else {
+            return Vec::new();
+        };
+        let images = self.graph.steps().iter().filter_map(|step| match &step.op {
+            Op::Image(image) => image.name.parse::<Reference>().ok(),
+            _ => None,
+        });
+        let repositories: BTreeSet<String> = images
+            .filter(|image| image.registry() == target.reference.registry())
+            .map(|image| image.repository().to_owned())
+            .filter(|repository| repository != target.reference.repository())
+            .collect();
+        repositories.into_iter().collect()
     }
 
     /// The results that a mode asks for, with their layers packed.
@@ -255,6 +332,12 @@ impl Exporter<'_> {
         }
         Ok(records)
     }
+}
+
+/// Whether GitHub's cache was to be written where there is none: on a developer's machine, with
+/// the command of a workflow.
+const fn is_inactive(error: &BuildError) -> bool {
+    matches!(error, BuildError::Cache(CacheError::Inactive))
 }
 
 /// A target as progress calls it.

@@ -19,7 +19,7 @@ pub struct FileOp {
 }
 
 /// One change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileAction {
     /// A source of a `COPY`.
     Copy(CopyAction),
@@ -27,10 +27,20 @@ pub enum FileAction {
     Mkdir(MkdirAction),
     /// A heredoc, as a file of a root of its own, from where it is copied.
     Mkfile(MkfileAction),
+    /// The directory `/cache` of a root of its own: what `RUN --mount=type=cache` begins with where
+    /// its owner or mode is given.
+    CacheDirectory {
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+        /// Permissions.
+        mode: u32,
+    },
 }
 
 /// A source of a `COPY`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CopyAction {
     /// Which input it is from.
     pub from: usize,
@@ -52,7 +62,7 @@ pub struct CopyAction {
 }
 
 /// A `WORKDIR`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MkdirAction {
     /// The directory, absolute and cleaned.
     pub path: String,
@@ -63,7 +73,7 @@ pub struct MkdirAction {
 }
 
 /// A heredoc's file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MkfileAction {
     /// A slash and the heredoc's name.
     pub path: String,
@@ -74,7 +84,7 @@ pub struct MkfileAction {
 }
 
 /// Who files are given to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owner {
     /// The user.
     pub user: Option<UserName>,
@@ -83,7 +93,7 @@ pub struct Owner {
 }
 
 /// A user or a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum UserName {
     /// By its number.
     Id(u32),
@@ -135,6 +145,7 @@ struct CopyWire<'a> {
 struct MkdirWire<'a> {
     path: &'a str,
     mode: i64,
+    #[serde(skip_serializing_if = "is_false")]
     make_parents: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<OwnerWire<'a>>,
@@ -241,6 +252,17 @@ fn action_text(action: &FileAction, base: (Option<usize>, Version)) -> String {
             owner: mkdir.owner.as_ref().map(|owner| owner_wire(owner, base)),
             timestamp: mkdir.timestamp.unwrap_or(-1),
         }),
+        FileAction::CacheDirectory { uid, gid, mode } => {
+            let [user, group] = [uid, gid].map(|id| Some(UserName::Id(*id)));
+            let owner = Owner { user, group };
+            json::print(&MkdirWire {
+                path: "/cache",
+                mode: i64::from(*mode),
+                make_parents: false,
+                owner: Some(owner_wire(&owner, base)),
+                timestamp: -1,
+            })
+        }
         FileAction::Mkfile(mkfile) => json::print(&MkfileWire {
             path: &mkfile.path,
             mode: i64::from(mkfile.mode),
@@ -301,7 +323,9 @@ fn indexes(file: &FileOp) -> Option<Vec<[i64; 3]>> {
             };
             let second = match action {
                 FileAction::Copy(copy) => number(copy.from),
-                FileAction::Mkdir(_) | FileAction::Mkfile(_) => -1,
+                FileAction::Mkdir(_)
+                | FileAction::Mkfile(_)
+                | FileAction::CacheDirectory { .. } => -1,
             };
             [input, second, if at == count - 1 { 0 } else { -1 }]
         })
