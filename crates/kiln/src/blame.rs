@@ -19,6 +19,8 @@ use kiln_sys::namespace::EnterError;
 use kiln_tree::SelectError;
 
 use crate::error::{Blame, CliError, Exit};
+use crate::settings::bake::BakeArgsError;
+use crate::settings::build::FlagError;
 use crate::settings::{BuildArgsError, OutputsError, SettingsError, TrustError};
 
 /// What is decided about an error.
@@ -126,6 +128,8 @@ judged! {
     ContainerError => container;
     BootstrapError => bootstrap;
     BuildArgsError => build_args;
+    FlagError => |_| USAGE;
+    BakeArgsError => bake_args;
     TrustError => |_| USAGE;
     FsError => |_| MACHINE;
 }
@@ -260,6 +264,7 @@ fn build(error: &BuildError) -> Verdict {
         BuildError::Source { source, .. } | BuildError::Fetch(source) => fetched::source(source),
         BuildError::Cache(error) => fetched::cache(error),
         BuildError::InlineCache(error) => fetched::inline_cache(error),
+        BuildError::Epoch(_) => USAGE,
         BuildError::Cancelled(_) => STOPPED,
     }
 }
@@ -354,7 +359,8 @@ fn layer(error: &LayerError) -> Verdict {
         LayerError::NotALayer(_) => REGISTRY,
         LayerError::ZstdInDocker => USAGE.hint("build with `--format oci`"),
         LayerError::Root(error) => root(error),
-        LayerError::Diff(_) | LayerError::Write(_) => MACHINE,
+        LayerError::Diff(_) | LayerError::Write(_) | LayerError::MissingBlob(_) => MACHINE,
+        LayerError::Recompress(_) => REGISTRY,
         LayerError::Blob(error) => blob(error),
         LayerError::Snapshot(error) => snapshot(error),
         LayerError::Store(error) => store(error),
@@ -401,8 +407,39 @@ fn build_args(error: &BuildArgsError) -> Verdict {
     }
 }
 
+fn bake_args(error: &BakeArgsError) -> Verdict {
+    match error {
+        BakeArgsError::Remote(_) => {
+            USAGE.hint("clone it and bake there; a file's contexts may be git repositories")
+        }
+        BakeArgsError::NotAllowed(missing) => {
+            let flags: Vec<String> = missing
+                .iter()
+                .map(|wanted| format!("--allow {wanted}"))
+                .collect();
+            USAGE.hint(format!("allow it: `{}`", flags.join(" ")))
+        }
+        BakeArgsError::Read(_)
+        | BakeArgsError::Stdin(_)
+        | BakeArgsError::NotText(_)
+        | BakeArgsError::Variable(_)
+        | BakeArgsError::Switch { .. }
+        | BakeArgsError::Permission(_)
+        | BakeArgsError::List(_) => USAGE,
+    }
+}
+
 fn output(error: &OutputError) -> Verdict {
     match error {
+        OutputError::Unpack(error) => base(error),
+        OutputError::ManyPlatforms(_)
+        | OutputError::DockerWords(_)
+        | OutputError::AnnotationPlatform { .. }
+        | OutputError::AnnotationWithoutIndex(_)
+        | OutputError::FurtherScan(_)
+        | OutputError::Provenance(_)
+        | OutputError::SamePath { .. } => USAGE,
+        OutputError::Scan(_) => MACHINE,
         OutputError::NoName(_) => USAGE.hint("add `-t NAME`"),
         OutputError::NoSuchImage(_) => USAGE.hint("`kiln images` lists those that are there"),
         OutputError::Ambiguous(_) | OutputError::Image(_) => USAGE,

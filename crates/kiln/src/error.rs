@@ -110,6 +110,16 @@ impl CliError {
         self
     }
 
+    /// The same error as the cause of another: what could not be done.
+    #[must_use]
+    pub(crate) fn about(self, what: String) -> Self {
+        let cause = self.error;
+        Self {
+            error: Box::new(About { what, cause }),
+            ..self
+        }
+    }
+
     /// The same with source text that stands below the messages.
     #[must_use]
     pub(crate) fn excerpt(mut self, excerpt: impl Into<String>) -> Self {
@@ -193,6 +203,14 @@ impl From<io::Error> for CliError {
         }
         Self::new(Blame::Environment, Exit::General, Output(error))
     }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+struct About {
+    what: String,
+    #[source]
+    cause: Box<dyn Error + Send + Sync>,
 }
 
 #[derive(Debug, thiserror::Error)]

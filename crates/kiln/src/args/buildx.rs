@@ -5,7 +5,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{BuildArgs, Command, DuArgs, PruneArgs, VersionArgs};
+use super::{BakeArgs, BuildArgs, Command, DuArgs, PruneArgs, VersionArgs};
 
 /// The commands of `docker buildx` that kiln has, too
 #[derive(Debug, Args)]
@@ -19,6 +19,8 @@ pub(crate) struct BuildxArgs {
 enum BuildxCommand {
     #[command(visible_alias = "b")]
     Build(Box<BuildArgs>),
+    #[command(visible_alias = "f")]
+    Bake(Box<BakeArgs>),
     Du(DuArgs),
     Prune(PruneArgs),
     Version(VersionArgs),
@@ -28,6 +30,7 @@ impl From<BuildxArgs> for Command {
     fn from(args: BuildxArgs) -> Self {
         match args.command {
             BuildxCommand::Build(args) => Self::Build(args),
+            BuildxCommand::Bake(args) => Self::Bake(args),
             BuildxCommand::Du(args) => Self::Du(args),
             BuildxCommand::Prune(args) => Self::Prune(args),
             BuildxCommand::Version(args) => Self::Version(args),

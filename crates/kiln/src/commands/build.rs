@@ -94,7 +94,7 @@ fn tell_notes(notes: &[String], progress: &Progress) {
 }
 
 /// An archive on somebody's screen helps nobody.
-fn refuse_terminal(request: &BuildRequest) -> Result<(), CliError> {
+pub(super) fn refuse_terminal(request: &BuildRequest) -> Result<(), CliError> {
     let to_stdout = request.outputs.iter().any(is_stdout);
     if to_stdout && terminal::stdout_is_terminal() {
         Err(

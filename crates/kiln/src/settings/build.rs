@@ -4,10 +4,11 @@
 //! can't use, this is an error.
 
 mod access;
-mod call;
+pub(crate) mod call;
 mod context;
 mod legacy;
 mod limits;
+pub(crate) mod target;
 #[cfg(test)]
 mod tests;
 

@@ -42,6 +42,11 @@ variables! {
     DOCKER_DEFAULT_PLATFORM = "DOCKER_DEFAULT_PLATFORM": "the same as `KILN_PLATFORM`, which is stronger";
     BUILDKIT_PROGRESS = "BUILDKIT_PROGRESS": "the same as `KILN_PROGRESS`, which is stronger";
     BUILDX_METADATA_WARNINGS = "BUILDX_METADATA_WARNINGS": "`true` puts a build's warnings into `--metadata-file`, as `buildx.build.warnings`";
+    BUILDX_BAKE_FILE = "BUILDX_BAKE_FILE": "the bake files where `-f` names none, separated as in `PATH`";
+    BUILDX_BAKE_PATH_SEPARATOR = "BUILDX_BAKE_PATH_SEPARATOR": "what separates them instead";
+    BUILDX_BAKE_FILE_RELATIVE_PATHS = "BUILDX_BAKE_FILE_RELATIVE_PATHS": "`true` takes paths of contexts as seen from the bake file, not from the working directory";
+    BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP = "BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP": "`true` keeps the environment from setting variables of bake files";
+    BUILDX_BAKE_ENTITLEMENTS_FS = "BUILDX_BAKE_ENTITLEMENTS_FS": "`false` lets bake files read and write outside of the working directory";
     EXPERIMENTAL_BUILDKIT_SOURCE_POLICY = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY": "an error where it is set: kiln has no source policies";
     PATH = "PATH": "where credential helpers, `newuidmap` and `mmdebstrap` are found";
     TERM = "TERM": "`dumb` turns the live view and colour off";

@@ -4,13 +4,14 @@ use clap::ValueEnum;
 
 use super::key::Key;
 use super::layer::Layer;
-use crate::args::{BuildArgs, Cli, Command, GlobalArgs, ProgressChoice, RunArgs};
+use crate::args::{BakeArgs, BuildArgs, Cli, Command, GlobalArgs, ProgressChoice, RunArgs};
 
 /// What the command line sets.
 pub(crate) fn from_flags(cli: &Cli) -> Layer {
     let layer = globals(&cli.globals);
     match &cli.command {
         Command::Build(args) => layer.under(build(args)),
+        Command::Bake(args) => layer.under(bake(args)),
         Command::Run(args) => layer.under(run(args)),
         Command::Pull(args) => layer.under(platform(args.platform.as_ref())),
         Command::Inspect(args) => layer.under(platform(args.platform.as_ref())),
@@ -63,6 +64,10 @@ fn build(args: &BuildArgs) -> Layer {
         ),
         (Key::TrustHostCas, args.steps.trust_host_cas.clone()),
     ])
+}
+
+fn bake(args: &BakeArgs) -> Layer {
+    Layer::from_flags([(Key::Progress, progress(args.progress, false))])
 }
 
 /// What `--progress` and `--quiet` come to. `auto` leaves it to the environment, as with buildx.

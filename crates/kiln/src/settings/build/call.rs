@@ -25,6 +25,18 @@ pub(crate) enum Method {
     Describe,
 }
 
+impl Method {
+    /// What the command line calls it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Check => "check",
+            Self::Outline => "outline",
+            Self::Targets => "targets",
+            Self::Describe => "subrequests.describe",
+        }
+    }
+}
+
 /// How the answer is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallFormat {
@@ -49,7 +61,7 @@ pub(super) fn resolve(args: &BuildArgs) -> Result<Option<Call>, FlagError> {
 }
 
 /// `METHOD[,format=text|json][,ignorestatus=BOOL]`.
-fn parse(flag: &'static str, text: &str) -> Result<Option<Call>, FlagError> {
+pub(crate) fn parse(flag: &'static str, text: &str) -> Result<Option<Call>, FlagError> {
     let wrong = |reason: &str| FlagError::new(flag, text, reason);
     if text.is_empty() {
         return Ok(None);

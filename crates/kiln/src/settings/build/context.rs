@@ -126,7 +126,7 @@ fn directory_or_remote(text: &str, environment: &Environment) -> Result<Context,
     })
 }
 
-fn is_http(text: &str) -> bool {
+pub(super) fn is_http(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }
 
@@ -147,7 +147,7 @@ pub(super) fn named(
 }
 
 /// The name as a Dockerfile would write it, with its `::PLATFORM`.
-fn context_name(text: &str) -> Result<String, String> {
+pub(super) fn context_name(text: &str) -> Result<String, String> {
     let (name, platform) = match text.split_once("::") {
         Some((name, platform)) => (name, Some(platform)),
         None => (text, None),
