@@ -109,7 +109,8 @@ struct Fields {
 impl MountFlag {
     /// Splits the flag's value into fields, and checks what can be checked before expansion.
     pub(crate) fn parse(value: &str, span: Span) -> Result<Self, MountError> {
-        let fields = split_csv(value).ok_or(MountError::Csv)?;
+        let fields = Some(value).filter(|value| !value.is_empty());
+        let fields = fields.and_then(split_csv).ok_or(MountError::Csv)?;
         for field in &fields {
             if let Some((key, value)) = field.split_once('=')
                 && key.eq_ignore_ascii_case("from")
@@ -163,7 +164,9 @@ impl Fields {
         };
         let boolean = |key: &str, value: &str| parse_bool(value).ok_or_else(|| invalid(key, value));
         let number = |key: &str, value: &str, radix: u32| {
-            u32::from_str_radix(value, radix).map_err(|_| invalid(key, value))
+            let number = Some(value).filter(|value| !value.starts_with('+'));
+            let number = number.and_then(|value| u32::from_str_radix(value, radix).ok());
+            number.ok_or_else(|| invalid(key, value))
         };
         match key.as_str() {
             "type" => {
@@ -173,10 +176,10 @@ impl Fields {
                 }
                 self.kind = Some(kind);
             }
-            "from" => self.from = Some(value),
-            "source" | "src" => self.source = Some(value),
-            "target" | "dst" | "destination" => self.target = Some(value),
-            "id" => self.id = Some(value),
+            "from" => self.from = not_empty(value),
+            "source" | "src" => self.source = not_empty(value),
+            "target" | "dst" | "destination" => self.target = not_empty(value),
+            "id" => self.id = not_empty(value),
             "env" => self.env = Some(value),
             "readonly" | "ro" => self.read_only = Some(boolean(&key, &value)?),
             "readwrite" | "rw" => self.read_only = Some(!boolean(&key, &value)?),
@@ -273,6 +276,11 @@ impl Fields {
     }
 }
 
+/// A value; an empty one is as good as none.
+fn not_empty(value: String) -> Option<String> {
+    Some(value).filter(|value| !value.is_empty())
+}
+
 fn parse_bool(value: &str) -> Option<bool> {
     match value {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
@@ -284,10 +292,15 @@ fn parse_bool(value: &str) -> Option<bool> {
 /// Bytes, with a unit of powers of 1024: `64m`, `1.5GiB`, `100`.
 fn parse_size(text: &str) -> Option<u64> {
     let lower = text.trim().to_ascii_lowercase();
+    let lower = lower.strip_prefix('+').unwrap_or(&lower);
     let number_end = lower
-        .find(|ch: char| !ch.is_ascii_digit() && ch != '.')
+        .find(|ch: char| !ch.is_ascii_digit() && ch != '.' && ch != '_')
         .unwrap_or(lower.len());
     let (number, unit) = lower.split_at(number_end);
+    if number.starts_with('_') || number.ends_with('_') || number.contains("__") {
+        return None;
+    }
+    let number = number.replace('_', "");
     let shift = match unit.trim_start() {
         "" | "b" => 0,
         "k" | "kb" | "kib" => 10,
@@ -297,8 +310,12 @@ fn parse_size(text: &str) -> Option<u64> {
         "p" | "pb" | "pib" => 50,
         _ => return None,
     };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let whole: u64 = whole.parse().ok()?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((&number, ""));
+    let whole: u64 = match whole {
+        "" if fraction.is_empty() => return None,
+        "" => 0,
+        whole => whole.parse().ok()?,
+    };
     if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
