@@ -57,7 +57,7 @@ impl PaxRecords {
         match key {
             b"path" => self.path = Some(value.to_vec()),
             b"linkpath" => self.link = Some(value.to_vec()),
-            b"size" => self.size = Some(number()?),
+            b"size" => self.size = Some(size(value).ok_or("an extended record is no size")?),
             b"uid" => self.uid = Some(number()?),
             b"gid" => self.gid = Some(number()?),
             b"mtime" => self.mtime = Some(time(value).ok_or("an extended record is no time")?),
@@ -99,6 +99,11 @@ pub(super) fn decimal(text: &[u8]) -> Option<u64> {
         return None;
     }
     std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// How long a file is: as in Go, no longer than what fits with a sign.
+fn size(text: &[u8]) -> Option<u64> {
+    decimal(text).filter(|size| i64::try_from(*size).is_ok())
 }
 
 /// Decimal seconds with a sign and a fraction, of which nine digits count.

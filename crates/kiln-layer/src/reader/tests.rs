@@ -521,6 +521,32 @@ fn repair(archive: &mut [u8]) {
     }
 }
 
+/// Found by fuzzing: filling up the last block of such a file went beyond what a number holds.
+#[test]
+fn a_size_without_a_sign_bit_to_spare_is_refused() {
+    for size in ["18446744073709551615", "9223372036854775808"] {
+        check(
+            |archive| {
+                pax(archive, &[("size", size)]);
+                push(archive, b'0', USTAR, b"x", as_is);
+            },
+            &expect![[r#"
+                error: bad archive header at byte 0: an extended record is no size
+            "#]],
+        );
+    }
+    check(
+        |archive| {
+            pax(archive, &[("size", "9223372036854775807")]);
+            push(archive, b'0', USTAR, b"x", as_is);
+        },
+        &expect![[r#"
+            name file 9223372036854775807 "unexpected end of file" 644 0:0 @7
+            error: the archive is cut off at byte 2048
+        "#]],
+    );
+}
+
 proptest! {
     #[test]
     fn any_bytes_end_in_entries_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..2048)) {
