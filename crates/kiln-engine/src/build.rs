@@ -12,8 +12,9 @@ use crate::context::canonical;
 use crate::deliver::Delivery;
 use crate::driver::{BuildDriver, Product};
 use crate::error::{BuildError, StepError};
+use crate::export::attest::check_scans;
 use crate::export::make::Maker;
-use crate::export::{BuildQueues, Queues};
+use crate::export::{Attester, BuildQueues, Queues};
 use crate::layers::LayerQueue;
 use crate::plan::{Plan, PlannedBuild};
 use crate::remote::{Exporter, RemoteCaches, StepResult};
@@ -49,7 +50,12 @@ impl Engine {
         for request in requests {
             request.check_outputs()?;
         }
+        let dated = self.with_epochs(requests, &reporter, cancel)?;
+        let requests = dated.as_deref().unwrap_or(requests);
         let plan = self.plan(requests, &reporter, cancel)?;
+        for build in &plan.builds {
+            check_scans(build)?;
+        }
         let remote = self.import_caches(&plan.builds, &reporter, cancel)?;
         let queues = Queues::new(self, &plan.builds, cancel);
         let outcome = std::thread::scope(|scope| {
@@ -130,7 +136,7 @@ impl Engine {
             selected: Mutex::default(),
             scans: Mutex::default(),
             remote,
-            notes_results: builds.iter().any(|build| build.request.exports_cache()),
+            notes_results: builds.iter().any(|build| build.request.notes_results()),
             results: Mutex::default(),
             ran: Mutex::default(),
         };
@@ -177,6 +183,8 @@ impl Engine {
         cancel: &CancelToken,
     ) -> Result<BuildOutcome, BuildError> {
         let (request, reporter) = (build.request, exporter.reporter);
+        let attester = Attester::new(exporter, build, chains, queues.started)?;
+        let attester = attester.as_ref();
         let mut made = Vec::new();
         for packing in &wanted.packings {
             let maker = Maker {
@@ -184,6 +192,7 @@ impl Engine {
                 build,
                 packing: &packing.0,
                 layers: queues.layers(packing),
+                attester,
             };
             let image = reporter.step("export the image", cancel, |_| maker.make(chains))?;
             made.push(image);
@@ -197,6 +206,7 @@ impl Engine {
                     made: packing.and_then(|packing| made.get(packing)),
                     results: &build.results,
                     chains,
+                    attester,
                     progress: (reporter, number),
                     cancel,
                 };
@@ -205,6 +215,7 @@ impl Engine {
         }
         Ok(BuildOutcome {
             image: made.first().map(|made| made.outcome(request)),
+            provenance: attester.map_or_else(|| Ok(Vec::new()), Attester::provenance)?,
         })
     }
 }

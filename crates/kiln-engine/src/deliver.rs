@@ -7,9 +7,9 @@ use kiln_oci::{Descriptor, Reference};
 
 use crate::Engine;
 use crate::chain::Chain;
-use crate::error::{BaseError, OutputError};
-use crate::export::Made;
+use crate::error::{BaseError, BuildError, OutputError};
 use crate::export::packing::names;
+use crate::export::{Attester, Made};
 use crate::plan::PlannedResult;
 use crate::reporter::Reporter;
 use crate::request::{ArchiveKind, BuildRequest, ImageOptions, LoadTarget, Output};
@@ -23,12 +23,14 @@ pub(crate) struct Delivery<'a> {
     /// The results, one for each platform, and their files.
     pub(crate) results: &'a [PlannedResult],
     pub(crate) chains: &'a [Chain],
+    /// What can be said of them, where that is asked for.
+    pub(crate) attester: Option<&'a Attester<'a, 'a>>,
     pub(crate) progress: (&'a Reporter<'a>, StepNumber),
     pub(crate) cancel: &'a CancelToken,
 }
 
 impl Delivery<'_> {
-    pub(crate) fn deliver(&self, output: &Output) -> Result<(), OutputError> {
+    pub(crate) fn deliver(&self, output: &Output) -> Result<(), BuildError> {
         let made = match (output, self.made) {
             (Output::Tar { dest, split }, _) => return self.write_tar(dest, *split),
             (Output::Local { dest, split, mode }, _) => {
@@ -39,30 +41,31 @@ impl Delivery<'_> {
             (_, Some(made)) => made,
         };
         match output {
-            Output::Store { image, unpack } => self.keep(made, image, *unpack),
+            Output::Store { image, unpack } => self.keep(made, image, *unpack)?,
             Output::Push {
                 image,
                 by_digest,
                 insecure,
-            } => self.push(made, image, (*by_digest, *insecure)),
+            } => self.push(made, image, (*by_digest, *insecure))?,
             Output::Archive { kind, image, dest } => {
                 let named = self.named(made, image);
                 self.engine
-                    .write_archive(*kind, &[named], dest, self.cancel)
+                    .write_archive(*kind, &[named], dest, self.cancel)?;
             }
             Output::Layout { image, dest } => {
                 let named = self.named(made, image);
-                self.engine.write_layout(named, dest, self.cancel)
+                self.engine.write_layout(named, dest, self.cancel)?;
             }
             Output::Load {
                 image,
                 target: LoadTarget::Socket(socket),
             } => {
                 let named = self.named(made, image);
-                self.engine.load_into(socket, &named, self.cancel)
+                self.engine.load_into(socket, &named, self.cancel)?;
             }
-            Output::Tar { .. } | Output::Local { .. } | Output::CacheOnly => Ok(()),
+            Output::Tar { .. } | Output::Local { .. } | Output::CacheOnly => {}
         }
+        Ok(())
     }
 
     /// The names of a result: the output's, or else the request's; one that has none may get one

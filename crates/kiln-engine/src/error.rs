@@ -563,6 +563,15 @@ pub enum OutputError {
     /// Several images begin like this.
     #[error("more than one image has a digest that begins with `{0}`")]
     Ambiguous(String),
+    /// A scan that kiln does not do.
+    #[error("`{0}` can't be honoured: kiln scans the result only")]
+    FurtherScan(&'static str),
+    /// The root could not be scanned.
+    #[error("could not make the bill of materials")]
+    Scan(#[from] kiln_attest::ScanError),
+    /// Provenance can't be given.
+    #[error("could not make the provenance")]
+    Provenance(#[from] kiln_attest::ProvenanceError),
     /// The image could not be unpacked in the store.
     #[error("could not unpack the image")]
     Unpack(#[source] Box<BaseError>),

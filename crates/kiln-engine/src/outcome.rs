@@ -7,6 +7,9 @@ use kiln_oci::{Descriptor, Digest, Platform, Reference};
 pub struct BuildOutcome {
     /// The image; `None` where only files were asked for (`type=local`, `type=tar`).
     pub image: Option<BuiltImage>,
+    /// The provenance of each platform's result as JSON, in the order asked for, where the request
+    /// asks for provenance: the predicate without what it is about.
+    pub provenance: Vec<(Platform, String)>,
 }
 
 /// An image that was built, as the first output that asked for one got it.

@@ -2,6 +2,7 @@
 //! own.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use kiln_layer::{ExportOptions, ExportTree, common_file, export_tree, remove_others, tar_trees};
@@ -10,7 +11,7 @@ use kiln_sys::files;
 use kiln_sys::fs::Dir;
 
 use crate::deliver::Delivery;
-use crate::error::OutputError;
+use crate::error::{BuildError, OutputError};
 use crate::request::{Dest, FileTimes, LocalMode};
 
 /// One platform's files, and where they go.
@@ -18,9 +19,15 @@ struct Part {
     /// The folder; empty for the destination itself.
     folder: PathBuf,
     root: Dir,
+    /// Attestations beside them: name and content.
+    files: Vec<(String, Vec<u8>)>,
 }
 
 impl Part {
+    fn names(&self) -> Vec<&OsStr> {
+        self.files.iter().map(|(name, _)| name.as_ref()).collect()
+    }
+
     /// The directory for a platform's files, made where it is missing.
     fn folder_in(&self, dest: &Dir) -> Result<Dir, OutputError> {
         if self.folder.as_os_str().is_empty() {
@@ -38,10 +45,10 @@ impl Part {
 impl Delivery<'_> {
     /// Writes all files as one tar stream. Several platforms have a folder each, whatever `split`
     /// says: an archive can't have a name twice.
-    pub(crate) fn write_tar(&self, dest: &Dest, split: Option<bool>) -> Result<(), OutputError> {
+    pub(crate) fn write_tar(&self, dest: &Dest, split: Option<bool>) -> Result<(), BuildError> {
         let parts = self.parts(split == Some(true) || self.results.len() > 1)?;
         let trees: Vec<ExportTree<'_>> = parts.iter().map(|part| self.tree(part)).collect();
-        dest.write(|sink| tar_trees(&trees, sink, &self.export(), self.cancel))
+        Ok(dest.write(|sink| tar_trees(&trees, sink, &self.export(), self.cancel))?)
     }
 
     /// Copies all files into a directory.
@@ -50,26 +57,50 @@ impl Delivery<'_> {
         dest: &Path,
         split: Option<bool>,
         mode: LocalMode,
-    ) -> Result<(), OutputError> {
+    ) -> Result<(), BuildError> {
         let split = split.unwrap_or(self.results.len() > 1);
         let parts = self.parts(split)?;
         if !split {
             self.check_common(&parts)?;
         }
+        Ok(self.write_parts(&parts, dest, (split, mode))?)
+    }
+
+    fn write_parts(
+        &self,
+        parts: &[Part],
+        dest: &Path,
+        (split, mode): (bool, LocalMode),
+    ) -> Result<(), OutputError> {
         files::create_dir_all(dest, 0o755)?;
         let dest = Dir::open(dest)?;
-        for part in &parts {
+        for part in parts {
             let folder = part.folder_in(&dest)?;
             export_tree(&part.root, &folder, &self.export(), self.cancel)?;
+            for (name, content) in &part.files {
+                folder.remove_tree(name)?;
+                let mut file = folder.create_file(name, 0o644)?;
+                file.write_all(content)
+                    .map_err(|cause| OutputError::Write {
+                        path: name.into(),
+                        cause,
+                    })?;
+            }
             if split && mode == LocalMode::Delete {
-                remove_others(&folder, &[&part.root], &[], self.cancel)?;
+                remove_others(&folder, &[&part.root], &part.names(), self.cancel)?;
             }
         }
         if mode == LocalMode::Delete {
-            let folders: Vec<&OsStr> = parts.iter().map(|part| part.folder.as_os_str()).collect();
-            let roots: Vec<&Dir> = parts.iter().map(|part| &part.root).collect();
-            let roots = if split { &[][..] } else { &roots };
-            remove_others(&dest, roots, &folders, self.cancel)?;
+            let (mut kept, mut roots) = (Vec::new(), Vec::new());
+            for part in parts {
+                if split {
+                    kept.push(part.folder.as_os_str());
+                } else {
+                    kept.extend(part.names());
+                    roots.push(&part.root);
+                }
+            }
+            remove_others(&dest, &roots, &kept, self.cancel)?;
         }
         Ok(())
     }
@@ -91,23 +122,35 @@ impl Delivery<'_> {
         ExportTree {
             folder: &part.folder,
             root: &part.root,
-            files: &[],
+            files: &part.files,
             time: time.unwrap_or(self.engine.now()).seconds(),
         }
     }
 
-    fn parts(&self, split: bool) -> Result<Vec<Part>, OutputError> {
+    fn parts(&self, split: bool) -> Result<Vec<Part>, BuildError> {
         let mut parts = Vec::new();
-        for (result, chain) in self.results.iter().zip(self.chains) {
+        for (number, (result, chain)) in self.results.iter().zip(self.chains).enumerate() {
             let root = Dir::from_fd(self.engine.readable_root(chain)?);
+            let root = self.engine.machine.tree(root);
+            let mut files = match self.attester {
+                Some(attester) => attester.files(number, &root)?,
+                None => Vec::new(),
+            };
+            let platform = folder_of(&result.platform);
             let folder = if split {
-                folder_of(&result.platform)
+                platform.clone()
             } else {
                 String::new()
             };
+            if !split && self.results.len() > 1 {
+                for (name, _) in &mut files {
+                    *name = with_platform(name, &platform);
+                }
+            }
             parts.push(Part {
                 folder: folder.into(),
-                root: self.engine.machine.tree(root),
+                root,
+                files,
             });
         }
         Ok(parts)
@@ -126,4 +169,12 @@ impl Delivery<'_> {
 /// The name of a platform's folder: `linux_arm64`, `linux_arm_v7`.
 pub(crate) fn folder_of(platform: &Platform) -> String {
     platform.normalized().to_string().replace('/', "_")
+}
+
+/// A file's name with a platform before its extension: `provenance.linux_arm64.json`.
+fn with_platform(name: &str, platform: &str) -> String {
+    match name.rsplit_once('.') {
+        Some((stem, extension)) => format!("{stem}.{platform}.{extension}"),
+        None => format!("{name}.{platform}"),
+    }
 }

@@ -1,5 +1,6 @@
 //! Images and indexes: one image for each platform, put together, and its documents stored.
 
+use kiln_attest::{AttestationForm, Statement, Subject, attestation_manifest};
 use kiln_cache::Mode;
 use kiln_image::Image;
 use kiln_oci::{Descriptor, Digest, Index, Platform, Reference};
@@ -13,7 +14,7 @@ use crate::remote::Exporter;
 use crate::request::{AnnotationLevel, BuildRequest, Output};
 use crate::{BuiltImage, BuiltPlatform};
 
-use super::Packing;
+use super::{Attester, Packing};
 
 /// What was made for one packing: an image, or an index of several. Its documents are in the store.
 #[derive(Debug, Clone)]
@@ -74,6 +75,7 @@ pub(crate) struct Maker<'m, 'a> {
     pub(crate) build: &'m PlannedBuild<'m>,
     pub(crate) packing: &'m Packing,
     pub(crate) layers: ImageLayers<'m, 'a>,
+    pub(crate) attester: Option<&'m Attester<'m, 'a>>,
 }
 
 impl Maker<'_, '_> {
@@ -99,10 +101,13 @@ impl Maker<'_, '_> {
                 images,
             });
         }
-        let entries = images
+        let mut entries: Vec<Descriptor> = images
             .iter()
             .map(|made| described(made).with_platform(made.platform.clone()))
             .collect();
+        for (number, made) in images.iter().enumerate() {
+            entries.extend(self.attest(number, made)?);
+        }
         let annotations = packing.annotations_of(AnnotationLevel::Index, None);
         let index = Index {
             annotations: annotations
@@ -152,6 +157,31 @@ impl Maker<'_, '_> {
             engine.note_built(&image, chain)?;
         }
         Ok(image)
+    }
+
+    /// Makes the manifest of an image's attestations; `None` where there are none.
+    fn attest(&self, number: usize, made: &MadeImage) -> Result<Option<Descriptor>, BuildError> {
+        let (Some(attester), Some(attested)) = (self.attester, &self.packing.attestations) else {
+            return Ok(None);
+        };
+        let subject = made.image.descriptor();
+        let subjects = Subject::of_image(&attested.names, &made.platform, &subject.digest);
+        let statements: Vec<Statement> = attester
+            .attestations(number, Some(self.layers))?
+            .into_iter()
+            .map(|said| Statement::new(subjects.clone(), said.predicate))
+            .collect();
+        let form = if attested.artifact {
+            AttestationForm::Artifact
+        } else {
+            AttestationForm::Image
+        };
+        let manifest = attestation_manifest(subject, &statements, form);
+        for (_, blob) in &manifest.blobs {
+            self.store(blob)?;
+        }
+        self.store(&manifest.manifest_bytes)?;
+        Ok(Some(manifest.descriptor))
     }
 
     fn store(&self, document: &[u8]) -> Result<(), BuildError> {
@@ -207,7 +237,14 @@ impl BuildRequest {
         names
     }
 
-    /// Whether results are to be remembered for a cache.
+    /// Whether what each step came to is to be remembered: for a cache, or for provenance.
+    pub(crate) fn notes_results(&self) -> bool {
+        let provenance = self.attest.provenance.as_ref();
+        self.exports_cache()
+            || provenance.is_some_and(|wanted| wanted.mode == kiln_attest::ProvenanceMode::Max)
+    }
+
+    /// Whether results are to be exported as a cache.
     pub(crate) fn exports_cache(&self) -> bool {
         !self.cache_to.is_empty() || self.has_inline_cache()
     }

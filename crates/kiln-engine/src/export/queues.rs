@@ -1,6 +1,6 @@
 //! Where layers are packed: one queue for each way of packing that the builds ask for.
 
-use kiln_base::CancelToken;
+use kiln_base::{CancelToken, Timestamp};
 use kiln_graph::Graph;
 
 use crate::Engine;
@@ -16,6 +16,8 @@ pub(crate) struct Queues<'a> {
     pub(crate) all: Vec<LayerQueue<'a>>,
     /// Each build's part of them.
     pub(crate) of_build: Vec<BuildQueues>,
+    /// When all was planned, which is when the build begins.
+    pub(crate) started: Timestamp,
 }
 
 /// What one build's outputs want.
@@ -43,6 +45,7 @@ impl<'a> Queues<'a> {
         Self {
             all: formats.into_iter().map(queue).collect(),
             of_build,
+            started: engine.now(),
         }
     }
 
