@@ -530,9 +530,9 @@ fn a_size_without_a_sign_bit_to_spare_is_refused() {
                 pax(archive, &[("size", size)]);
                 push(archive, b'0', USTAR, b"x", as_is);
             },
-            &expect![[r#"
+            &expect![[r"
                 error: bad archive header at byte 0: an extended record is no size
-            "#]],
+            "]],
         );
     }
     check(
