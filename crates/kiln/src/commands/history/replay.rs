@@ -46,7 +46,7 @@ pub(super) struct Step {
 
 /// Whether a step is one of the Dockerfile's, and not one that fetches or writes.
 pub(super) fn is_graph_step(name: &str) -> bool {
-    name.starts_with('[')
+    name.starts_with('[') && !name.starts_with("[internal]")
 }
 
 /// Reads the lines; those that are not understood are passed over, since a newer kiln may have
@@ -236,7 +236,7 @@ impl Step {
     /// What follows the stage and the number.
     pub(super) fn instruction(&self) -> &str {
         match self.name.split_once("] ") {
-            Some((_, rest)) if is_graph_step(&self.name) => rest,
+            Some((_, rest)) if self.name.starts_with('[') => rest,
             _ => &self.name,
         }
     }

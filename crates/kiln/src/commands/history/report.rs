@@ -149,7 +149,7 @@ fn materials(steps: &[Step]) -> Vec<String> {
     for step in steps {
         let instruction = step.instruction();
         let material = match instruction.split_once(' ') {
-            Some(("FROM", image)) => Some(image.to_owned()),
+            Some(("FROM", image)) => Some(image.to_owned()).filter(|image| image != "scratch"),
             Some(("ADD", sources)) => {
                 let mut remote = sources.split_whitespace();
                 remote.find(|word| word.contains("://")).map(str::to_owned)
