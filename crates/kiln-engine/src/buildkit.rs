@@ -12,7 +12,9 @@
 //! what only BuildKit's daemon knows. They are not found, and run.
 
 mod describe;
+mod environment;
 mod files;
+mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
 

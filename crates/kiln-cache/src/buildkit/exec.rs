@@ -12,7 +12,7 @@ pub struct Exec {
     /// The command, with the shell where the line is for one.
     pub args: Vec<String>,
     /// `NAME=value`: the image's, then `ARG` and `ENV` as they were set, each name where it was set
-    /// first. Proxies' variables that no `ARG` declares are not in it.
+    /// last. Proxies' variables that no `ARG` declares are not in it.
     pub env: Vec<String>,
     /// The working directory, absolute.
     pub cwd: String,
