@@ -180,7 +180,19 @@ mod tests {
             efficiency: 9_905,
         };
         let text = text("app", &report, 18);
-        expect![[r#""#]].assert_eq(&text);
+        expect![[r#"
+            app
+
+            #   DIGEST     SIZE     FILES    +    ~   -   WASTED   INSTRUCTION
+            1   b004e0f2   1.00MB   2.50MB   12   3   0   1.50kB   ADD file:abc in /
+            2   61c4fe1e   1.00MB   2.50MB   12   3   0   0B       RUN apt-get updat…
+
+            efficiency 99.05 %, 1.50kB wasted of 5.00MB
+
+            SIZE     LAYER   LARGEST FILES
+            2.00MB   2       /usr/bin/gcc
+        "#]]
+        .assert_eq(&text);
         assert!(text.lines().all(|line| line.chars().count() <= 80));
     }
 }
