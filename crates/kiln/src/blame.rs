@@ -6,6 +6,7 @@ mod fetched;
 use std::error::Error;
 use std::io;
 
+use kiln_base::Cancelled;
 use kiln_bootstrap::BootstrapError;
 use kiln_engine::{
     BaseError, BuildError, ContainerError, LayerError, LoadError, OutputError, RootError,
@@ -176,7 +177,13 @@ impl From<BuildError> for CliError {
             _ => String::new(),
         };
         let nobody_reads = matches!(&error, BuildError::Output(output) if is_broken_pipe(output));
-        let error = build(&error).on(error).excerpt(excerpt);
+        let error = build(&error).on(error);
+        let error = if error.exit == Exit::Cancelled {
+            // Where it was when it was stopped, nobody asked.
+            Self::new(error.blame, error.exit, Cancelled)
+        } else {
+            error.excerpt(excerpt)
+        };
         if nobody_reads {
             error.already_told()
         } else {
@@ -246,7 +253,7 @@ fn snapshot(error: &SnapshotError) -> Verdict {
 
 fn build(error: &BuildError) -> Verdict {
     match error {
-        BuildError::Context { .. } => USAGE,
+        BuildError::Context { .. } | BuildError::Epoch(_) => USAGE,
         BuildError::ReadDockerfile { .. } => USAGE.hint("name the file: `-f FILE`"),
         BuildError::NotADockerfile { .. }
         | BuildError::Ignore { .. }
@@ -264,7 +271,6 @@ fn build(error: &BuildError) -> Verdict {
         BuildError::Source { source, .. } | BuildError::Fetch(source) => fetched::source(source),
         BuildError::Cache(error) => fetched::cache(error),
         BuildError::InlineCache(error) => fetched::inline_cache(error),
-        BuildError::Epoch(_) => USAGE,
         BuildError::Cancelled(_) => STOPPED,
     }
 }
@@ -356,11 +362,10 @@ fn exec(error: &ExecError) -> Verdict {
 fn layer(error: &LayerError) -> Verdict {
     match error {
         LayerError::Empty => BUG,
-        LayerError::NotALayer(_) => REGISTRY,
+        LayerError::NotALayer(_) | LayerError::Recompress(_) => REGISTRY,
         LayerError::ZstdInDocker => USAGE.hint("build with `--format oci`"),
         LayerError::Root(error) => root(error),
         LayerError::Diff(_) | LayerError::Write(_) | LayerError::MissingBlob(_) => MACHINE,
-        LayerError::Recompress(_) => REGISTRY,
         LayerError::Blob(error) => blob(error),
         LayerError::Snapshot(error) => snapshot(error),
         LayerError::Store(error) => store(error),
@@ -438,11 +443,11 @@ fn output(error: &OutputError) -> Verdict {
         | OutputError::AnnotationWithoutIndex(_)
         | OutputError::FurtherScan(_)
         | OutputError::Provenance(_)
-        | OutputError::SamePath { .. } => USAGE,
-        OutputError::Scan(_) => MACHINE,
+        | OutputError::SamePath { .. }
+        | OutputError::Ambiguous(_)
+        | OutputError::Image(_) => USAGE,
         OutputError::NoName(_) => USAGE.hint("add `-t NAME`"),
         OutputError::NoSuchImage(_) => USAGE.hint("`kiln images` lists those that are there"),
-        OutputError::Ambiguous(_) | OutputError::Image(_) => USAGE,
         OutputError::Convert(_) => USAGE.hint("keep the image in its own format: `--format oci`"),
         OutputError::Transfer(error) => transfer(error),
         OutputError::Root(error) => root(error),
@@ -450,7 +455,14 @@ fn output(error: &OutputError) -> Verdict {
         OutputError::Blob(error) => blob(error),
         OutputError::Store(error) => store(error),
         OutputError::Cancelled(_) => STOPPED,
-        _ => MACHINE,
+        OutputError::Load { .. } => SCARCE,
+        OutputError::Write { .. }
+        | OutputError::Stdout(_)
+        | OutputError::Archive(_)
+        | OutputError::Layout(_)
+        | OutputError::Export(_)
+        | OutputError::Scan(_)
+        | OutputError::Fs(_) => MACHINE,
     }
 }
 
@@ -557,7 +569,6 @@ fn bootstrap(error: &BootstrapError) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use kiln_base::Cancelled;
     use kiln_engine::SourceError;
     use kiln_exec::ExitStatus;
     use kiln_fetch::git::{GitError, GitProblem};

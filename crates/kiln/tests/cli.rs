@@ -71,17 +71,17 @@ fn a_wrong_command_line_is_a_usage_error() {
         &["build", "--nope"],
         &[],
         expect![[r#"
-        5
-        --- stdout
-        --- stderr
-        error: unexpected argument '--nope' found
+            5
+            --- stdout
+            --- stderr
+            error: unexpected argument '--nope' found
 
-          tip: to pass '--nope' as a value, use '-- --nope'
+              tip: a similar argument exists: '--compress'
 
-        Usage: kiln build [OPTIONS] [CONTEXT]
+            Usage: kiln build [OPTIONS] [PATH|URL|-]
 
-        For more information, try '--help'.
-    "#]],
+            For more information, try '--help'.
+        "#]],
     );
     check(
         &["build", "--secret", "id=a", "."],
@@ -90,7 +90,7 @@ fn a_wrong_command_line_is_a_usage_error() {
             5
             --- stdout
             --- stderr
-            error: could not honour `--secret`: this version of kiln can't do it
+            error: could not use `--secret id=a`: there is neither a variable nor a file of this name
         "#]],
     );
     check(
@@ -111,21 +111,23 @@ fn a_wrong_command_line_is_a_usage_error() {
             5
             --- stdout
             --- stderr
-            error: could not use `platform` = `linux/amd64,linux/arm64`, set by --platform
-              caused by: kiln can't build for several platforms at once yet
+            error: could not read the Dockerfile
+              caused by: could not open `/Dockerfile`
+              caused by: No such file or directory (os error 2)
+
+            hint: name the file: `-f FILE`
         "#]],
     );
     check(
         &["build", "-o", "type=floppy", "."],
         &[],
         expect![[r#"
-        5
-        --- stdout
-        --- stderr
-        error: invalid value 'type=floppy' for '--output <SPEC>': there is no output type `floppy`; the types are oci, docker, tar, local, image, registry, cacheonly
-
-        For more information, try '--help'.
-    "#]],
+            5
+            --- stdout
+            --- stderr
+            error: could not use the output `type=floppy`
+              caused by: there is no output type `floppy`; the types are oci, docker, tar, local, image, registry, cacheonly
+        "#]],
     );
 }
 
@@ -214,7 +216,7 @@ fn wrong_values_name_their_origin() {
             --- stdout
             --- stderr
             error: could not use `progress` = `fancy`, set by KILN_PROGRESS
-              caused by: expected one of `auto`, `tty`, `plain`, `json`, `quiet`
+              caused by: expected one of `auto`, `tty`, `plain`, `json`, `rawjson`, `quiet`, `none`
         "#]],
     );
     check(

@@ -9,7 +9,9 @@ use super::values::parse_switch;
 
 /// Build the targets of a bake file
 #[derive(Debug, Args)]
-#[command(args_override_self = true, after_help = "\
+#[command(
+    args_override_self = true,
+    after_help = "\
 Examples:
   kiln bake                           build the target or group `default`
   kiln bake app test                  build these
@@ -18,7 +20,12 @@ Examples:
 
 Files are written in HCL, JSON or compose's YAML. Without `-f` these are looked for, and all that
 exist are read: compose.yaml, compose.yml, docker-compose.yml, docker-compose.yaml,
-docker-bake.json, docker-bake.hcl, docker-bake.override.json, docker-bake.override.hcl.")]
+docker-bake.json, docker-bake.hcl, docker-bake.override.json, docker-bake.override.hcl."
+)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag that stands for itself"
+)]
 pub(crate) struct BakeArgs {
     /// Targets and groups, also as patterns [default: default]
     #[arg(value_name = "TARGET")]

@@ -57,7 +57,15 @@ pub(crate) use values::{
 const GROUPS: [(&str, &[&str]); 4] = [
     (
         "Build and run",
-        &["build", "bake", "lint", "run", "bootstrap", "graph", "history"],
+        &[
+            "build",
+            "bake",
+            "lint",
+            "run",
+            "bootstrap",
+            "graph",
+            "history",
+        ],
     ),
     (
         "Images",

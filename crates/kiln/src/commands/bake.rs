@@ -229,8 +229,8 @@ fn answer_all(call: Call, plans: &[Plan], bake: &Bake) -> Result<ExitCode, CliEr
     let mut is_good = true;
     for plan in plans {
         let name = &plan.request.name;
-        let answer = question::subject(&plan.request)
-            .and_then(|subject| question::answer(call, &subject));
+        let answer =
+            question::subject(&plan.request).and_then(|subject| question::answer(call, &subject));
         let result = match answer {
             Ok(answer) => {
                 is_good &= answer.is_good;

@@ -27,11 +27,14 @@ pub(super) fn du(args: &DuArgs, invocation: &Invocation) -> Result<ExitCode, Cli
 }
 
 /// What the store holds, in the words of the table and of the JSON document.
-fn kinds(usage: &Usage) -> [(&'static str, KindUsage); 7] {
+fn kinds(usage: &Usage) -> [(&'static str, KindUsage); 10] {
     [
         ("image blobs", usage.image_blobs),
         ("cached layer blobs", usage.cache_blobs),
         ("unpacked layers and steps", usage.snapshots),
+        ("cache mounts", usage.cache_mounts),
+        ("records of builds", usage.build_logs),
+        ("logs", usage.logs),
         ("digests of context files", usage.stat_caches),
         ("partial downloads", usage.partials),
         ("in progress", usage.in_progress),

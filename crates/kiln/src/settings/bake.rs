@@ -326,3 +326,6 @@ pub(crate) fn listing(text: &str) -> Result<(bool, bool), BakeArgsError> {
     }
     targets.map(|targets| (targets, json)).ok_or_else(wrong)
 }
+
+#[cfg(test)]
+mod tests;

@@ -143,9 +143,9 @@ impl Environment {
         self.absolute(&HOME)
     }
 
-    /// `path` seen from the working directory.
+    /// `path` seen from the working directory, without any `.`.
     pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
-        self.cwd.join(path)
+        self.cwd.join(path).components().collect()
     }
 }
 

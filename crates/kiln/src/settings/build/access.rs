@@ -57,6 +57,11 @@ pub(super) fn secrets(
             // Neither: the id names one of them.
             (None, None) => match environment.raw(&spec.id) {
                 Some(value) => value.as_bytes().to_vec(),
+                None if !environment.resolve(Path::new(&spec.id)).exists() => {
+                    return Err(wrong(
+                        "there is neither a variable nor a file of this name".to_owned(),
+                    ));
+                }
                 None => read_secret(flag, Path::new(&spec.id), environment)?,
             },
         };

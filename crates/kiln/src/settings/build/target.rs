@@ -73,8 +73,8 @@ pub(crate) fn links(target: &Target) -> Result<Vec<(String, String)>, FlagError>
     let linked = |(name, value): (&String, &String)| {
         let other = value.strip_prefix(LINK)?.to_owned();
         let text = format!("{name}={value}");
-        let name = context_name(name)
-            .map_err(|reason| FlagError::new("--build-context", &text, reason));
+        let name =
+            context_name(name).map_err(|reason| FlagError::new("--build-context", &text, reason));
         Some(name.map(|name| (name, other)))
     };
     target.contexts.iter().filter_map(linked).collect()

@@ -392,7 +392,7 @@ fn names_and_values() {
             build_args: {"SOURCE_DATE_EPOCH": "7", }
             source_date_epoch: Some(Timestamp {seconds: 7, nanoseconds: 0, }, )
             $ --build-arg SOURCE_DATE_EPOCH=now .
-            error: `SOURCE_DATE_EPOCH` is `now`, not a number of seconds
+            build_args: {"SOURCE_DATE_EPOCH": "now", }
             $ --label a=b --label A --label c= .
             build_args: {"SOURCE_DATE_EPOCH": "5", }
             labels: {"A": "", "a": "b", "c": "", }
@@ -506,7 +506,7 @@ fn secrets() {
         a=
         note: the secret `a` is empty: the variable `MISSING` is not set
         a,b=t0k
-        error: could not use `--secret id=nowhere`: no usable file
+        error: could not use `--secret id=nowhere`: there is neither a variable nor a file of this name
         error: could not use `--secret id=a,src=…/large`: no usable file
         error: could not use `--secret id=a,src=…/key,env=TOKEN`: it names a file and a variable: leave one out
         error: could not use `--secret src=…/key`: `id=…` is missing
