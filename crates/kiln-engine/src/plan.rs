@@ -35,6 +35,8 @@ pub(crate) struct Plan<'a> {
 pub(crate) struct PlannedBuild<'a> {
     pub(crate) request: &'a BuildRequest,
     pub(crate) dockerfile: DockerfileText,
+    /// What the contexts are called that it takes files from, by number.
+    pub(crate) context_names: BTreeMap<usize, String>,
     /// One for each platform, in their order.
     pub(crate) results: Vec<PlannedResult>,
 }
@@ -89,6 +91,7 @@ impl Engine {
         let builds = opened.into_iter().zip(results);
         let builds = builds.map(|(opened, results)| PlannedBuild {
             request: opened.request,
+            context_names: opened.context_names(),
             dockerfile: opened.dockerfile,
             results,
         });
@@ -153,6 +156,19 @@ impl<'a> Opened<'a> {
             context,
             named,
         })
+    }
+
+    fn context_names(&self) -> BTreeMap<usize, String> {
+        let files = self
+            .named
+            .iter()
+            .filter_map(|(name, context)| match context {
+                kiln_frontend::NamedContext::Files(number) => Some((*number, name.clone())),
+                kiln_frontend::NamedContext::Image(_) => None,
+            });
+        let mut names: BTreeMap<usize, String> = files.collect();
+        names.insert(self.context, "context".to_owned());
+        names
     }
 
     fn options(&self, build: usize, platform: &Platform) -> LowerOptions {

@@ -181,7 +181,7 @@ impl<'m, 'a> Attester<'m, 'a> {
         let (graph, request) = (self.exporter.graph, self.build.request);
         let text = &self.build.dockerfile.text;
         let own = graph.step(planned.target).meta.build;
-        let contexts = context_names(graph, request, own);
+        let contexts = context_names(self.build);
         let steps = kiln_attest::steps_of(graph, &[planned.target], text, &contexts);
         let used: Vec<StepIndex> = steps.iter().map(|(index, _)| *index).collect();
         let packed = in_image(graph, planned.target);
@@ -314,26 +314,13 @@ fn source(request: &BuildRequest, dockerfile: &str) -> ConfigSource {
     }
 }
 
-/// The names of contexts by number. A build's own first context is the main one; others have the
-/// names that the request gives them, in their order.
-fn context_names(graph: &Graph, request: &BuildRequest, own: usize) -> Vec<String> {
-    let used = graph.steps().iter().filter_map(|step| match &step.op {
-        Op::Context(context) if step.meta.build == own => Some(context.id),
-        _ => None,
-    });
-    let used: BTreeSet<usize> = used.collect();
-    let mut names = vec!["context".to_owned(); used.last().map_or(0, |last| last + 1)];
-    let named = request
-        .contexts
-        .iter()
-        .filter(|(_, context)| matches!(context, NamedContext::Files(_)));
-    if let [(name, _)] = named.collect::<Vec<_>>().as_slice()
-        && used.len() > 1
-        && let Some(last) = names.last_mut()
-    {
-        last.clone_from(name);
-    }
-    names
+/// The names of contexts by number.
+fn context_names(build: &PlannedBuild<'_>) -> Vec<String> {
+    let count = build.context_names.keys().last().map_or(0, |last| last + 1);
+    let name = |number| build.context_names.get(&number).cloned();
+    (0..count)
+        .map(|number| name(number).unwrap_or_else(|| "context".to_owned()))
+        .collect()
 }
 
 fn asked(graph: &Graph, used: &[StepIndex], request: &BuildRequest) -> Request {

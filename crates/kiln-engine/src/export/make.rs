@@ -161,17 +161,17 @@ impl Maker<'_, '_> {
 
     /// Makes the manifest of an image's attestations; `None` where there are none.
     fn attest(&self, number: usize, made: &MadeImage) -> Result<Option<Descriptor>, BuildError> {
-        let (Some(attester), Some(attested)) = (self.attester, &self.packing.attestations) else {
+        let (Some(attester), Some(wanted)) = (self.attester, &self.packing.attestations) else {
             return Ok(None);
         };
         let subject = made.image.descriptor();
-        let subjects = Subject::of_image(&attested.names, &made.platform, &subject.digest);
+        let subjects = Subject::of_image(&wanted.names, &made.platform, &subject.digest);
         let statements: Vec<Statement> = attester
             .attestations(number, Some(self.layers))?
             .into_iter()
             .map(|said| Statement::new(subjects.clone(), said.predicate))
             .collect();
-        let form = if attested.artifact {
+        let form = if wanted.artifact {
             AttestationForm::Artifact
         } else {
             AttestationForm::Image
