@@ -15,6 +15,7 @@ mod differential;
 mod exchange;
 mod hostile;
 mod keys;
+mod outputs;
 mod platforms;
 mod refuse;
 mod reproduce;
