@@ -189,7 +189,7 @@ fn check(who: Who) -> Result<(), Absent> {
         .arg(&context)
         .run()
         .ok();
-    assert_eq!(again.stderr.matches(" CACHED").count(), 12, "{again}");
+    assert_eq!(again.stderr.matches(" CACHED").count(), 13, "{again}");
     Ok(())
 }
 
