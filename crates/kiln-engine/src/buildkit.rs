@@ -153,7 +153,7 @@ impl Known {
     ) -> Option<Records> {
         match source {
             Source::Step(step) => self.records.get(step)?.get(number).cloned(),
-            Source::Context(_) => None,
+            Source::Context(_) | Source::Nothing => None,
             Source::Made(action) => {
                 let step = Step::File(describe::alone(action.clone()));
                 Some(cache.buildkit_records(&step, &[]))
@@ -173,10 +173,9 @@ impl Known {
         }
         match self.read(taken, build, cancel) {
             Ok(Some(tree)) => Ok(content_digests(tree, &taken.selected)),
-            Ok(None) => Ok(Vec::new()),
             Err(Stop::Cancelled(cancelled)) => Err(cancelled),
-            // The step itself reads the same files, and says what is wrong with them.
-            Err(Stop::Unreadable) => Ok(Vec::new()),
+            // What is unreadable the step itself reads as well, and says what is wrong with it.
+            Ok(None) | Err(Stop::Unreadable) => Ok(Vec::new()),
         }
     }
 
@@ -209,7 +208,7 @@ impl Known {
                 let root = build.engine.machine.tree(Dir::from_fd(root));
                 files.read(&root, None, &taken.selected, cancel)?;
             }
-            Source::Made(_) => return Ok(None),
+            Source::Made(_) | Source::Nothing => return Ok(None),
         }
         Ok(files.tree())
     }

@@ -35,8 +35,11 @@ pub(super) struct Taken {
 }
 
 /// Where an input is from.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Source {
+    /// An empty root, which is no input at all.
+    #[default]
+    Nothing,
     /// Another step of the graph.
     Step(usize),
     /// A context, by its number.
@@ -45,26 +48,24 @@ pub(super) enum Source {
     Made(FileAction),
 }
 
-impl Default for Source {
-    fn default() -> Self {
-        Self::Context(0)
-    }
-}
-
 /// Inputs, each once.
 #[derive(Default)]
 pub(super) struct Inputs(pub(super) Vec<Taken>);
 
 impl Inputs {
-    pub(super) fn add(&mut self, source: Source) -> usize {
+    /// The place of an input; `None` for nothing.
+    pub(super) fn add(&mut self, source: Source) -> Option<usize> {
+        if source == Source::Nothing {
+            return None;
+        }
         let known = self.0.iter().position(|taken| taken.source == source);
-        known.unwrap_or_else(|| {
+        Some(known.unwrap_or_else(|| {
             self.0.push(Taken {
                 source,
                 ..Taken::default()
             });
             self.0.len() - 1
-        })
+        }))
     }
 }
 
@@ -114,20 +115,20 @@ fn image(build: Build<'_>, op: &ImageOp) -> Option<Described> {
     })
 }
 
-/// An input of a step: nothing for an empty root.
-pub(super) fn source(build: Build<'_>, step: &GraphStep, input: usize) -> Option<Option<Source>> {
+/// Where an input of a step is from; `None` where there is no such input.
+pub(super) fn source(build: Build<'_>, step: &GraphStep, input: usize) -> Option<Source> {
     let index = *step.inputs.get(input)?;
     let other = build.graph.step(index);
     Some(match &other.op {
-        Op::Scratch => None,
-        Op::Context(context) => Some(Source::Context(context.id)),
-        _ => Some(Source::Step(index.as_usize())),
+        Op::Scratch => Source::Nothing,
+        Op::Context(context) => Source::Context(context.id),
+        _ => Source::Step(index.as_usize()),
     })
 }
 
 fn workdir(build: Build<'_>, step: &GraphStep, op: &WorkdirOp) -> Option<Described> {
     let mut inputs = Inputs::default();
-    let base = source(build, step, 0)?.map(|base| inputs.add(base));
+    let base = inputs.add(source(build, step, 0)?);
     let request = build.builds.get(step.meta.build)?.request;
     let nanoseconds = |time: kiln_base::Timestamp| {
         let seconds = time.seconds().checked_mul(1_000_000_000)?;
@@ -173,10 +174,10 @@ fn owner(text: &str) -> Owner {
 
 fn merge(build: Build<'_>, step: &GraphStep) -> Option<Described> {
     let layer = step.inputs.get(1)?.as_usize();
-    let Some(below) = source(build, step, 0)? else {
-        // Nothing to merge with.
+    let below = source(build, step, 0)?;
+    if below == Source::Nothing {
         return Some(Described::Same(layer));
-    };
+    }
     let inputs = [below, Source::Step(layer)].map(|source| Taken {
         source,
         ..Taken::default()
@@ -192,15 +193,15 @@ fn copy(build: Build<'_>, step: &GraphStep, op: &CopyOp) -> Option<Described> {
         return None;
     }
     let mut inputs = Inputs::default();
-    let base = source(build, step, 0)?.map(|base| inputs.add(base));
+    let base = inputs.add(source(build, step, 0)?);
     let mut actions = Vec::new();
     for one in &op.sources {
         actions.push(match one {
             CopySource::Path(path) => {
-                let from = source(build, step, 1)??;
+                let from = source(build, step, 1)?;
                 path_action(build, op, (path, from), (base, &mut inputs))?
             }
-            CopySource::Inline(file) => heredoc_action(op, file, &mut inputs),
+            CopySource::Inline(file) => heredoc_action(op, file, &mut inputs)?,
         });
     }
     let mut forms = vec![actions];
@@ -226,9 +227,9 @@ fn path_action(
 ) -> Option<FileAction> {
     let is_fetched = match &from {
         Source::Step(step) => matches!(build.graph.steps()[*step].op, Op::Http(_) | Op::Git(_)),
-        Source::Context(_) | Source::Made(_) => false,
+        Source::Context(_) | Source::Made(_) | Source::Nothing => false,
     };
-    let input = inputs.add(from);
+    let input = inputs.add(from)?;
     if Some(input) == base {
         return None;
     }
@@ -247,18 +248,18 @@ fn path_action(
     }))
 }
 
-fn heredoc_action(op: &CopyOp, file: &InlineFile, inputs: &mut Inputs) -> FileAction {
+fn heredoc_action(op: &CopyOp, file: &InlineFile, inputs: &mut Inputs) -> Option<FileAction> {
     let path = format!("/{}", file.path);
     let input = inputs.add(Source::Made(FileAction::Mkfile(MkfileAction {
         path: path.clone(),
         mode: file.mode,
         data: file.content.clone(),
-    })));
+    })))?;
     inputs.0[input].named.push(path.clone());
-    FileAction::Copy(CopyAction {
+    Some(FileAction::Copy(CopyAction {
         src: path,
         ..action(op, input)
-    })
+    }))
 }
 
 /// What all sources of a copy have in common.

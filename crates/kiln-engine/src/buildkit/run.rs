@@ -53,34 +53,30 @@ pub(super) fn describe(build: Build<'_>, step: &GraphStep, op: &RunOp) -> Option
         mounts.push(script(file)?);
     }
     for mount in &op.mounts {
-        match mount {
-            RunMount::Secret {
-                env: Some(env),
-                id,
-                required,
-                ..
-            } => {
-                exec.secret_env.push((id.clone(), env.clone(), !required));
-            }
-            RunMount::Bind { .. }
-            | RunMount::Cache(_)
-            | RunMount::Tmpfs { .. }
-            | RunMount::Secret { .. }
-            | RunMount::Ssh { .. } => {}
+        if let RunMount::Secret {
+            env: Some(env),
+            id,
+            required,
+            ..
+        } = mount
+        {
+            exec.secret_env.push((id.clone(), env.clone(), !required));
         }
-        mounts.extend(place(build, step, mount)?);
+        if mount.target().is_some() {
+            mounts.push(place(build, step, mount)?);
+        }
     }
     if let Some(size) = settings.shm_size {
         let kind = MountKind::Tmpfs(i64::try_from(size).ok()?);
         mounts.push(Place {
-            source: None,
+            source: Source::Nothing,
             mount: mount_at("/dev/shm", kind),
         });
     }
     // Secrets and agents come behind what is a directory.
     mounts.sort_by(|a, b| a.rank().cmp(&b.rank()));
     for Place { source, mount } in mounts {
-        let input = source.map(|source| inputs.add(source));
+        let input = inputs.add(source);
         if let Some(input) = input.filter(|input| mount.target != "/" && *input > 0) {
             inputs.0[input].selected.push(Selected {
                 path: mount.source.clone(),
@@ -123,7 +119,7 @@ fn network(step: kiln_graph::Network, default: kiln_graph::Network) -> Network {
 
 /// A mount, and where its files are from.
 struct Place {
-    source: Option<Source>,
+    source: Source,
     mount: Mount,
 }
 
@@ -154,11 +150,11 @@ fn mount_at(target: &str, kind: MountKind) -> Mount {
 fn script(file: &InlineFile) -> Option<Place> {
     let name = file.path.strip_prefix(SCRIPTS)?;
     Some(Place {
-        source: Some(Source::Made(FileAction::Mkfile(MkfileAction {
+        source: Source::Made(FileAction::Mkfile(MkfileAction {
             path: format!("/{name}"),
             mode: file.mode,
             data: file.content.clone(),
-        }))),
+        })),
         mount: Mount {
             readonly: true,
             ..mount_at(SCRIPTS, MountKind::Bind)
@@ -166,8 +162,8 @@ fn script(file: &InlineFile) -> Option<Place> {
     })
 }
 
-/// `None` where the mount can't be told; nothing in it for a secret that is only a variable.
-fn place(build: Build<'_>, step: &GraphStep, mount: &RunMount) -> Option<Option<Place>> {
+/// `None` where the mount can't be told, or there is none: a secret that is only a variable.
+fn place(build: Build<'_>, step: &GraphStep, mount: &RunMount) -> Option<Place> {
     let (source, mount) = match mount {
         RunMount::Bind {
             target,
@@ -182,12 +178,12 @@ fn place(build: Build<'_>, step: &GraphStep, mount: &RunMount) -> Option<Option<
             };
             (bound_files(build, step, *input)?, mount)
         }
-        RunMount::Cache(cache) => return cache_place(build, step, cache).map(Some),
+        RunMount::Cache(cache) => return cache_place(build, step, cache),
         RunMount::Tmpfs { target, size } => {
             let size = i64::try_from(size.unwrap_or(0)).ok()?;
-            (None, mount_at(target, MountKind::Tmpfs(size)))
+            (Source::Nothing, mount_at(target, MountKind::Tmpfs(size)))
         }
-        RunMount::Secret { target: None, .. } => return Some(None),
+        RunMount::Secret { target: None, .. } => return None,
         RunMount::Secret {
             id,
             target: Some(target),
@@ -202,7 +198,7 @@ fn place(build: Build<'_>, step: &GraphStep, mount: &RunMount) -> Option<Option<
                 mode: *mode,
                 optional: !required,
             };
-            (None, mount_at(target, kind))
+            (Source::Nothing, mount_at(target, kind))
         }
         RunMount::Ssh {
             id,
@@ -217,17 +213,17 @@ fn place(build: Build<'_>, step: &GraphStep, mount: &RunMount) -> Option<Option<
                 mode: *mode,
                 optional: !required,
             };
-            (None, mount_at(target, kind))
+            (Source::Nothing, mount_at(target, kind))
         }
     };
-    Some(Some(Place { source, mount }))
+    Some(Place { source, mount })
 }
 
 /// What a bind mount shows. Files of a context are an input of their own in the graph; in BuildKit
 /// the context itself is the input.
-fn bound_files(build: Build<'_>, step: &GraphStep, input: usize) -> Option<Option<Source>> {
+fn bound_files(build: Build<'_>, step: &GraphStep, input: usize) -> Option<Source> {
     let found = source(build, step, input)?;
-    let Some(Source::Step(index)) = found else {
+    let Source::Step(index) = found else {
         return Some(found);
     };
     let other = &build.graph.steps()[index];
@@ -256,9 +252,9 @@ fn cache_place(build: Build<'_>, step: &GraphStep, cache: &CacheMount) -> Option
         None if is_owned => {
             let FileOwner { uid, gid, mode } = cache.owner;
             let made = FileAction::CacheDirectory { uid, gid, mode };
-            (Some(Source::Made(made)), CACHE_DIRECTORY)
+            (Source::Made(made), CACHE_DIRECTORY)
         }
-        None => (None, "/"),
+        None => (Source::Nothing, "/"),
     };
     let kind = MountKind::Cache {
         id: format!("{}/{}", cache.namespace, cache.id),
