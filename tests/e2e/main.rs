@@ -9,6 +9,7 @@
 mod after;
 mod base;
 mod bootstrap;
+mod caches;
 mod compat;
 mod corpus;
 mod differential;
