@@ -49,6 +49,9 @@ impl Engine {
         let reporter = Reporter::for_builds(events, requests);
         for request in requests {
             request.check_outputs()?;
+            if let Some(omission) = request.omissions() {
+                reporter.warn(omission, None);
+            }
         }
         let dated = self.with_epochs(requests, &reporter, cancel)?;
         let requests = dated.as_deref().unwrap_or(requests);

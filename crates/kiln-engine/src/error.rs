@@ -557,6 +557,9 @@ pub enum OutputError {
     /// An output needs a name and there is none.
     #[error("{0} needs a name")]
     NoName(&'static str),
+    /// A prefix that makes no name with a digest behind it.
+    #[error("`dangling-name-prefix={0}` is not the name of a repository")]
+    DanglingPrefix(String),
     /// There is no such image in the store.
     #[error("no image `{0}` in the local store")]
     NoSuchImage(String),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use kiln_oci::{Digest, Reference};
 use kiln_sys::files;
 
 use crate::error::OutputError;
@@ -18,8 +19,16 @@ impl BuildRequest {
                 packing.check(self)?;
             }
             output.check(self)?;
+            output.check_prefix()?;
         }
         Ok(())
+    }
+
+    /// What the outputs leave out though it was asked for.
+    pub(crate) fn omissions(&self) -> Option<&'static str> {
+        let outputs = effective_outputs(self);
+        let omits = !self.attest.is_empty() && outputs.iter().any(Output::is_for_docker);
+        omits.then_some("what is made for Docker has no attestations: it can't hold them")
     }
 }
 
@@ -42,6 +51,20 @@ impl Output {
             Self::Archive { dest, .. } | Self::Tar { dest, .. } => check_file(dest),
             Self::Layout { dest, .. } | Self::Local { dest, .. } => check_directory(dest),
             Self::Store { .. } | Self::Push { .. } | Self::Load { .. } | Self::CacheOnly => Ok(()),
+        }
+    }
+}
+
+impl Output {
+    fn check_prefix(&self) -> Result<(), OutputError> {
+        let prefix = self.image_options();
+        let Some(prefix) = prefix.and_then(|options| options.dangling_prefix.as_ref()) else {
+            return Ok(());
+        };
+        let name = format!("{prefix}@{}", Digest::sha256(b""));
+        match name.parse::<Reference>() {
+            Ok(_) => Ok(()),
+            Err(_) => Err(OutputError::DanglingPrefix(prefix.clone())),
         }
     }
 }

@@ -148,7 +148,7 @@ fn build_all(
     let mut document = Value::Object(
         built()
             .map(|(request, outcome)| {
-                let mut part = metadata::of(outcome.image.as_ref());
+                let mut part = metadata::of(outcome);
                 if let Some(id) = recorder.id() {
                     part["buildx.build.ref"] = format!("kiln/kiln/{id}").into();
                 }

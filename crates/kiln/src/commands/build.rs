@@ -49,7 +49,7 @@ pub(super) fn build(args: &BuildArgs, invocation: &Invocation) -> Result<ExitCod
             return Err(progress.fail(error));
         }
     };
-    let mut document = metadata::of(outcome.image.as_ref());
+    let mut document = metadata::of(&outcome);
     if let Some(id) = recorder.id() {
         document["buildx.build.ref"] = format!("kiln/kiln/{id}").into();
     }

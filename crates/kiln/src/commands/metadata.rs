@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
-use kiln_engine::BuiltImage;
+use kiln_engine::BuildOutcome;
 use serde_json::{Value, json};
 
 use crate::args::parse_switch;
@@ -16,9 +16,17 @@ use crate::settings::env::BUILDX_METADATA_WARNINGS;
 const REFERENCE_LENGTH: usize = 25;
 
 /// What was built.
-pub(super) fn of(image: Option<&BuiltImage>) -> Value {
+pub(super) fn of(outcome: &BuildOutcome) -> Value {
     let mut document = json!({"buildx.build.ref": format!("kiln/kiln/{}", reference())});
-    let Some(image) = image else {
+    for (platform, text) in &outcome.provenance {
+        let key = match outcome.provenance.as_slice() {
+            [_] => "buildx.build.provenance".to_owned(),
+            _ => format!("buildx.build.provenance/{platform}"),
+        };
+        // The engine wrote it, so it is JSON.
+        document[key] = serde_json::from_str(text).unwrap_or(Value::Null);
+    }
+    let Some(image) = &outcome.image else {
         return document;
     };
     let manifest = &image.manifest;
@@ -39,7 +47,10 @@ pub(super) fn of(image: Option<&BuiltImage>) -> Value {
             descriptor["platform"]["variant"] = variant.as_str().into();
         }
     }
-    document["containerimage.config.digest"] = image.config.to_string().into();
+    // An index has no configuration of its own.
+    if !image.is_index() {
+        document["containerimage.config.digest"] = image.config.to_string().into();
+    }
     document["containerimage.digest"] = manifest.digest.to_string().into();
     document["containerimage.descriptor"] = descriptor;
     let names: Vec<String> = image.names.iter().map(ToString::to_string).collect();
