@@ -234,6 +234,17 @@ mod tests {
         );
     }
 
+    /// Found by fuzzing: what was written was read as a number a little less.
+    #[test]
+    fn numbers_of_unknown_members_do_not_drift() {
+        check(
+            r#"{"architecture":"a","os":"b","rootfs":{"diff_ids":[]},"x":1014570923990231728895}"#,
+            &expect![[
+                r#"{"architecture":"a","os":"b","config":{},"rootfs":{"type":"layers","diff_ids":[]},"x":1.0145709239902317e+21}"#
+            ]],
+        );
+    }
+
     #[test]
     fn edits_make_new_values() {
         let base = ImageConfig::empty(Platform::new("linux", "amd64"));
