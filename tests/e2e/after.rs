@@ -68,7 +68,13 @@ fn history(who: Who) -> Result<(), Absent> {
     assert_eq!(told(1, "names")[0], "pot:latest");
     let failures = kiln.ok(&["history", "ls", "-q", "--filter", "status=failed"]);
     assert_eq!(failures.trim(), told(0, "id"));
+    looked_at(&kiln);
+    carried(&kiln);
+    Ok(())
+}
 
+/// The builds of [`history`], in every form.
+fn looked_at(kiln: &Kiln) {
     let failed = json(&kiln.ok(&["history", "inspect", "--format", "json"]));
     assert_eq!(failed["place"]["line"], 2, "{failed}");
     assert!(
@@ -103,7 +109,10 @@ fn history(who: Who) -> Result<(), Absent> {
     );
     let path = kiln.ok(&["history", "open", "^2"]);
     assert_eq!(fs::read_to_string(path.trim()).unwrap(), page);
+}
 
+/// A build of [`history`], exported and imported again.
+fn carried(kiln: &Kiln) {
     let record = kiln.ok(&["history", "export", "^2"]);
     let import = kiln
         .command()
@@ -121,7 +130,6 @@ fn history(who: Who) -> Result<(), Absent> {
     assert_eq!(gone.code, Some(5), "{gone}");
     kiln.ok(&["history", "rm", "--all"]);
     assert_eq!(kiln.ok(&["history", "ls", "-q"]), "");
-    Ok(())
 }
 
 #[test]
