@@ -71,7 +71,7 @@ pub(crate) enum CacheCommand {
         #[arg(long, value_name = "ID")]
         id: Option<String>,
 
-        /// The namespace, as in BUILDKIT_CACHE_MOUNT_NS [default: the one that was exported]
+        /// The namespace, as in `BUILDKIT_CACHE_MOUNT_NS` [default: the one that was exported]
         #[arg(long, value_name = "NAME")]
         namespace: Option<String>,
 

@@ -83,7 +83,7 @@ pub(crate) enum HistoryCommand {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Write a build's steps as trace events, which Perfetto and chrome://tracing show
+    /// Write a build's steps as trace events, which Perfetto and `chrome://tracing` show
     Trace {
         #[command(flatten)]
         build: BuildName,

@@ -17,6 +17,11 @@ use crate::interrupt;
 use crate::table::Table;
 use crate::terminal::{self, print, tell};
 
+/// Each text on a line of its own.
+pub(super) fn one_a_line(texts: impl Iterator<Item = String>) -> String {
+    texts.fold(String::new(), |lines, text| lines + &text + "\n")
+}
+
 pub(super) fn cache(
     args: &CacheCommandArgs,
     invocation: &Invocation,
@@ -26,10 +31,10 @@ pub(super) fn cache(
         CacheCommand::Ls { quiet, format } => {
             let rows = engine.cache_mounts()?;
             print(&match (quiet, format) {
-                (true, _) => rows
-                    .iter()
-                    .map(|row| format!("@{}\n", row.mount.number))
-                    .collect(),
+                (true, _) => {
+                    let ids = rows.iter().map(|row| format!("@{}", row.mount.number));
+                    one_a_line(ids)
+                }
                 (false, ReportFormat::Json) => {
                     let rows: Vec<Value> = rows.iter().map(row_json).collect();
                     format!("{:#}\n", Value::from(rows))
@@ -188,7 +193,7 @@ fn export(
     invocation: &Invocation,
 ) -> Result<(), CliError> {
     let cancel = CancelToken::new();
-    let _watch = interrupt::watch(cancel.clone(), |note| tell(note));
+    let _watch = interrupt::watch(cancel.clone(), tell);
     let Some(path) = path else {
         if terminal::stdout_is_terminal() {
             return Err(CliError::usage(
@@ -240,7 +245,7 @@ fn import(
     invocation: &Invocation,
 ) -> Result<(), CliError> {
     let cancel = CancelToken::new();
-    let _watch = interrupt::watch(cancel.clone(), |note| tell(note));
+    let _watch = interrupt::watch(cancel.clone(), tell);
     let id = if file == Path::new("-") {
         engine.import_cache_mount(io::stdin(), wanted, &cancel)?
     } else {

@@ -19,6 +19,7 @@ use serde_json::Value;
 pub(super) use record::Recorder;
 
 use super::Invocation;
+use super::cache::one_a_line;
 use crate::args::{HistoryArgs, HistoryCommand, HistoryLsArgs, LogFormat, ReportFormat, Span};
 use crate::error::{Blame, CliError, Exit};
 use crate::render::Plain;
@@ -168,10 +169,7 @@ fn ls(args: &HistoryLsArgs, store: &Store) -> Result<(), CliError> {
             .max(16)
     };
     let text = match (args.quiet, args.format) {
-        (true, _) => builds
-            .iter()
-            .map(|build| format!("{}\n", build.id))
-            .collect(),
+        (true, _) => one_a_line(builds.iter().map(|build| build.id.clone())),
         (false, ReportFormat::Json) => {
             let rows: Vec<Value> = builds.iter().map(|build| report::row(build, now)).collect();
             format!("{:#}\n", Value::from(rows))

@@ -154,7 +154,7 @@ fn the_list_fits_a_terminal() {
 
 #[test]
 fn steps_beside_each_other_have_lanes_of_their_own() {
-    let lines = [
+    let events = [
         r#"{"at":0,"event":"step-declared","name":"[1/2] A","step":1}"#,
         r#"{"at":0,"event":"step-declared","name":"[2/2] B","step":2}"#,
         r#"{"at":0,"event":"step-declared","name":"[3/2] C","step":3}"#,
@@ -164,7 +164,7 @@ fn steps_beside_each_other_have_lanes_of_their_own() {
         r#"{"at":0.2,"event":"step-started","step":3}"#,
         r#"{"at":0.4,"event":"step-finished","outcome":"done","step":3}"#,
     ];
-    let trace = report::trace(&build(BuildStatus::Interrupted), &replay::read(&lines));
+    let trace = report::trace(&build(BuildStatus::Interrupted), &replay::read(&events));
     let trace: serde_json::Value = serde_json::from_str(&trace).unwrap();
     let lanes: Vec<String> = trace["traceEvents"].as_array().unwrap()[1..]
         .iter()
