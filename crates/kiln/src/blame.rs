@@ -439,6 +439,7 @@ fn output(error: &OutputError) -> Verdict {
         OutputError::Unpack(error) => base(error),
         OutputError::ManyPlatforms(_)
         | OutputError::DockerWords(_)
+        | OutputError::DanglingPrefix(_)
         | OutputError::AnnotationPlatform { .. }
         | OutputError::AnnotationWithoutIndex(_)
         | OutputError::FurtherScan(_)
