@@ -1,0 +1,2 @@
+FROM scratch
+ADD --chmod=0600 a.txt /f

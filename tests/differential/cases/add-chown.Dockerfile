@@ -1,0 +1,2 @@
+FROM scratch
+ADD --chown=3:4 dir /d

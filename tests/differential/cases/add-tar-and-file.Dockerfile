@@ -1,0 +1,2 @@
+FROM scratch
+ADD archives/plain.tar a.txt /out/

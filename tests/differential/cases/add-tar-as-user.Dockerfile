@@ -1,0 +1,3 @@
+FROM diff-base
+USER alice
+ADD archives/plain.tar /home/alice/

@@ -1,0 +1,2 @@
+FROM scratch
+ADD archives/tree.tar.* /out/

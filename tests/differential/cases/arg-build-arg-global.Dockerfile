@@ -1,0 +1,5 @@
+ARG BASE=scratch
+FROM $BASE
+ARG BASE
+RUN echo [$BASE] > /base
+# with: --build-arg BASE=diff-base

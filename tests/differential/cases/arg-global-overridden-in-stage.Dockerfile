@@ -1,0 +1,4 @@
+ARG A=global
+FROM diff-base
+ARG A=local
+RUN echo [$A] > /a

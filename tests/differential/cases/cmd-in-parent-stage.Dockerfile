@@ -1,0 +1,4 @@
+FROM diff-base AS p
+CMD ["parent"]
+FROM p
+RUN true

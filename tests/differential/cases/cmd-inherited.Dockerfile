@@ -1,0 +1,2 @@
+FROM diff-base
+RUN echo x > /x

@@ -1,0 +1,3 @@
+FROM diff-base
+CMD one
+CMD ["two"]

@@ -1,0 +1,2 @@
+FROM scratch
+COPY --chmod=0400 a.txt b.txt /

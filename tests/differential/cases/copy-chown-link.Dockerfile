@@ -1,0 +1,2 @@
+FROM scratch
+COPY --chown=7:8 links /links

@@ -1,0 +1,3 @@
+FROM diff-base
+ARG WHO=alice:wheel
+COPY --chown=$WHO a.txt /f

@@ -1,0 +1,4 @@
+FROM diff-base
+RUN mkdir -p /e/m/p
+FROM scratch
+COPY --from=0 /e /e

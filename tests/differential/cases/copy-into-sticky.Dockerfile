@@ -1,0 +1,3 @@
+FROM diff-base
+COPY a.txt /tmp/
+COPY dir /tmp/dir

@@ -1,0 +1,2 @@
+FROM scratch
+COPY a.txt /one/two/three/four

@@ -1,0 +1,3 @@
+FROM diff-base
+RUN mkdir -m 0700 /d && chown alice /d
+COPY dir /d

@@ -1,0 +1,3 @@
+FROM diff-base
+RUN ln -s /nowhere/yet /pointer
+COPY a.txt /pointer/

@@ -1,0 +1,2 @@
+FROM scratch
+COPY ${SRC:-a.txt} ${DST:-/dst}/

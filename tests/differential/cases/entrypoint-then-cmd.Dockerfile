@@ -1,0 +1,3 @@
+FROM diff-base
+ENTRYPOINT ["/e"]
+CMD ["c"]

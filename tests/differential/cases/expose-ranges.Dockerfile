@@ -1,0 +1,3 @@
+FROM scratch
+COPY a.txt /
+EXPOSE 100-103 200-201/udp 300

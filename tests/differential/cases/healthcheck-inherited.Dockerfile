@@ -1,0 +1,4 @@
+FROM diff-base AS p
+HEALTHCHECK --interval=9s CMD x
+FROM p
+RUN true

@@ -1,0 +1,3 @@
+FROM scratch
+ADD dir /d
+ADD archives/plain.tar /t/

@@ -1,0 +1,4 @@
+FROM scratch
+COPY a.txt /
+MAINTAINER one
+MAINTAINER two <two@example.com>

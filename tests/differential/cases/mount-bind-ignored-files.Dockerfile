@@ -1,0 +1,2 @@
+FROM diff-base
+RUN --mount=target=/ctx find /ctx -type f | sort > /list

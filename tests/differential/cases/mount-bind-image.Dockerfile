@@ -1,0 +1,2 @@
+FROM diff-base
+RUN --mount=from=diff-base,source=/etc,target=/in cp /in/motd /m

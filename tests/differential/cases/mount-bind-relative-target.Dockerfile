@@ -1,0 +1,3 @@
+FROM diff-base
+WORKDIR /w
+RUN --mount=source=dir,target=sub ls sub > list

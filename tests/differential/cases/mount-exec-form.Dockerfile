@@ -1,0 +1,2 @@
+FROM diff-base
+RUN --mount=source=a.txt,target=/f ["/bin/cp", "/f", "/copied"]

@@ -1,0 +1,3 @@
+FROM diff-base
+RUN mkdir /d && touch /d/f
+RUN chown alice:staff /d

@@ -1,0 +1,5 @@
+FROM diff-base
+RUN echo one \
+ # comment
+   two\
+three > /out

@@ -1,0 +1,2 @@
+FROM diff-base
+RUN rm -r /home/alice && rm /etc/group

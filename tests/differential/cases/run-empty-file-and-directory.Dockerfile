@@ -1,0 +1,2 @@
+FROM diff-base
+RUN : > /empty && mkdir /dir

@@ -1,0 +1,2 @@
+FROM diff-base
+RUN  [ "/bin/busybox" ,  "touch" , "/f" ]  

@@ -1,0 +1,3 @@
+FROM diff-base
+RUN ln -s /etc/motd /l
+RUN rm /l && echo file > /l

@@ -1,0 +1,2 @@
+FROM diff-base
+RUN grep NoNewPrivs /proc/self/status > /nnp

@@ -1,0 +1,2 @@
+FROM diff-base
+RUN sleep 60 & echo started > /f

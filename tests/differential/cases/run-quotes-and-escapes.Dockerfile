@@ -1,0 +1,2 @@
+FROM diff-base
+RUN echo "a  b" 'c  d' \$HOME "\$x" > /out

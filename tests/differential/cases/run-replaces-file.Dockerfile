@@ -1,0 +1,3 @@
+FROM diff-base
+RUN echo one > /f
+RUN echo two > /f.new && mv /f.new /f

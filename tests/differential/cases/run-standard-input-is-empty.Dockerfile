@@ -1,0 +1,2 @@
+FROM diff-base
+RUN cat > /in && wc -c < /in > /n

@@ -1,0 +1,3 @@
+FROM diff-base
+RUN true
+RUN cat /etc/motd

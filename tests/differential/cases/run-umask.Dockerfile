@@ -1,0 +1,2 @@
+FROM diff-base
+RUN umask 077 && echo x > /f && mkdir /d

@@ -1,0 +1,3 @@
+FROM diff-base
+WORKDIR /not/there
+RUN pwd > f

@@ -1,0 +1,4 @@
+FROM scratch AS diff-base
+COPY a.txt /
+FROM diff-base
+COPY b.txt /

@@ -1,0 +1,2 @@
+FROM --platform=$TARGETPLATFORM diff-base
+RUN echo x > /x

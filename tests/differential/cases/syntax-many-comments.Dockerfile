@@ -1,0 +1,10 @@
+# one
+
+# two
+FROM scratch
+# three
+  # four
+COPY a.txt \
+# five
+  /
+# six

@@ -1,0 +1,4 @@
+FROM diff-base AS p
+USER alice
+FROM p
+RUN id -u > /tmp/id

@@ -1,0 +1,4 @@
+FROM diff-base
+USER alice
+USER root
+RUN id -u > /id

@@ -1,0 +1,5 @@
+FROM diff-base
+USER 1000
+RUN id > /tmp/id
+USER 1000:50
+RUN id > /tmp/id2

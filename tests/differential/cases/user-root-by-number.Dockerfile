@@ -1,0 +1,3 @@
+FROM diff-base
+USER 0:0
+RUN id > /id

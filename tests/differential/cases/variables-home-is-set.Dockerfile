@@ -1,0 +1,3 @@
+FROM diff-base
+ENV HOME=/set
+RUN echo $HOME > /h

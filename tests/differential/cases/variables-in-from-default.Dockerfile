@@ -1,0 +1,2 @@
+FROM ${NAME:-diff-base}
+RUN echo x > /x

@@ -1,0 +1,4 @@
+ARG NAME=diff
+ARG TAIL=base
+FROM ${NAME}-${TAIL}
+RUN echo x > /x

@@ -1,0 +1,4 @@
+FROM scratch
+COPY a.txt /
+ARG S=SIGUSR1
+STOPSIGNAL $S

@@ -1,0 +1,4 @@
+FROM scratch
+ENV D=/one
+WORKDIR $D/two
+WORKDIR ${X:-three}

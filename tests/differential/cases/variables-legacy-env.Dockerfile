@@ -1,0 +1,5 @@
+FROM scratch
+COPY a.txt /
+ENV A one
+ENV B $A two  three
+ENV C "$A"

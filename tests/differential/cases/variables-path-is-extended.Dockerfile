@@ -1,0 +1,3 @@
+FROM diff-base
+ENV PATH=/extra:$PATH
+RUN echo $PATH > /path

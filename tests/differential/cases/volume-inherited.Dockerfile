@@ -1,0 +1,4 @@
+FROM diff-base AS p
+VOLUME /a
+FROM p
+VOLUME /b /a

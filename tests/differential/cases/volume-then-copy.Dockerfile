@@ -1,0 +1,3 @@
+FROM scratch
+VOLUME /v
+COPY dir /v/d

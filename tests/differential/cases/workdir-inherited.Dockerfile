@@ -1,0 +1,5 @@
+FROM diff-base AS p
+WORKDIR /p
+FROM p
+WORKDIR q
+RUN pwd > here
