@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod after;
+mod bake;
 mod base;
 mod bootstrap;
 mod caches;
