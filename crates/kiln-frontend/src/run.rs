@@ -141,7 +141,8 @@ fn arguments(state: &StageState, form: RunForm<'_>) -> (Vec<String>, Vec<InlineF
                 mode: 0o755,
                 content: content.into_bytes(),
             };
-            (vec![path], vec![file])
+            // The shell starts it, as in BuildKit: its variables and options are in force.
+            (state.shell_words(&path), vec![file])
         }
     }
 }

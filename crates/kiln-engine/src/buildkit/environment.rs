@@ -1,5 +1,5 @@
 //! What the instructions before a `RUN` say of its process, where the graph does not tell it as
-//! BuildKit has it: the order of variables, and the shell that starts a script.
+//! BuildKit has it: the order of variables.
 //!
 //! BuildKit orders variables by where each was set last; kiln by where they were set first.
 
@@ -66,22 +66,6 @@ fn set_before<'f>(
         }
     }
     names
-}
-
-/// The shell in force, unless it is the base image's own.
-pub(super) fn shell(build: Build<'_>, step: &Step) -> Vec<String> {
-    let default = || ["/bin/sh", "-c"].map(str::to_owned).to_vec();
-    let planned = build.builds.get(step.meta.build);
-    let (Some(planned), Some(span)) = (planned, &step.meta.span) else {
-        return default();
-    };
-    let (file, _) = kiln_dockerfile::parse(&planned.dockerfile.text);
-    let commands = commands_before(&file, span.start).into_iter().rev();
-    let mut shells = commands.filter_map(|command| match &command.instruction {
-        Instruction::Shell(words) => Some(words.clone()),
-        _ => None,
-    });
-    shells.next().unwrap_or_else(default)
 }
 
 /// The instructions on the way to the one at `offset`, those of the stages below first. None for a

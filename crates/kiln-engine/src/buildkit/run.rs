@@ -9,7 +9,7 @@ use kiln_graph::{
 
 use super::Build;
 use super::describe::{Described, Inputs, Source, platform, source};
-use super::environment::{environment, shell};
+use super::environment::environment;
 
 /// The host name that BuildKit gives to steps, and leaves out of their definitions.
 const DEFAULT_HOSTNAME: &str = "buildkitsandbox";
@@ -22,7 +22,7 @@ pub(super) fn describe(build: Build<'_>, step: &GraphStep, op: &RunOp) -> Option
     let settings = &build.builds.get(step.meta.build)?.request.steps;
     let mut inputs = Inputs::default();
     let mut exec = Exec {
-        args: arguments(build, step, op),
+        args: op.argv.clone(),
         env: environment(build, step, op),
         cwd: op.cwd.clone(),
         user: op.user.clone(),
@@ -89,16 +89,6 @@ pub(super) fn describe(build: Build<'_>, step: &GraphStep, op: &RunOp) -> Option
         forms: vec![Step::Exec(Box::new(exec), platform(&op.platform))],
         inputs: inputs.0,
     })
-}
-
-/// BuildKit has the shell start the script of a heredoc.
-fn arguments(build: Build<'_>, step: &GraphStep, op: &RunOp) -> Vec<String> {
-    let mut words = match op.files.first() {
-        Some(_) => shell(build, step),
-        None => Vec::new(),
-    };
-    words.extend_from_slice(&op.argv);
-    words
 }
 
 fn bound(limit: Option<u64>) -> i64 {

@@ -446,11 +446,11 @@ B
             needs docker.io/library/debian:latest for linux/amd64
             0() image docker.io/library/debian:latest linux/amd64    -- [1/4] FROM docker.io/library/debian:latest
             1(0) run ["/bin/sh", "-c", "echo a\necho b\n"]    -- [2/4] RUN <<EOF (echo a...)
-            2(1) run ["/dev/pipes/SCRIPT"] <</dev/pipes/SCRIPT 755 "#!/usr/bin/python3\nprint(1)\n"    -- [3/4] RUN <<-SCRIPT (#!/usr/bin/python3...)
+            2(1) run ["/bin/sh", "-c", "/dev/pipes/SCRIPT"] <</dev/pipes/SCRIPT 755 "#!/usr/bin/python3\nprint(1)\n"    -- [3/4] RUN <<-SCRIPT (#!/usr/bin/python3...)
             3(2) run ["/bin/sh", "-c", "cat <<A - <<B\none $x\nA\ntwo\nB"] *    -- [4/4] RUN cat <<A - <<B
             base  base
             layer RUN /bin/sh -c echo a\necho b\n # buildkit
-            layer RUN /dev/pipes/SCRIPT # buildkit
+            layer RUN /bin/sh -c /dev/pipes/SCRIPT # buildkit
             layer RUN /bin/sh -c cat <<A - <<B\none $x\nA\ntwo\nB # buildkit
         "##]],
     );
