@@ -7,13 +7,21 @@
 
 mod add;
 mod arguments;
+mod bake;
+mod build_flags;
+mod caches;
 mod copy;
 mod expansion;
 mod instructions;
 mod lab;
+mod lint;
 mod net;
+mod others;
+mod outputs;
+mod reproducible;
 mod rows;
 mod run;
+mod sandbox;
 mod stages;
 
 use std::any::type_name;

@@ -60,11 +60,6 @@ impl Web {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// Host and port.
-    pub(crate) fn host(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
     /// What it was asked so far.
     pub(crate) fn seen(&self) -> Vec<Request> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -217,7 +212,7 @@ fn daemon(folder: &Path) -> Result<(u16, Child), Absent> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let daemon = Program::new(program)
+    let mut daemon = Program::new(program)
         .args(["--export-all", "--reuseaddr", "--listen=127.0.0.1"])
         .arg(format!("--base-path={}", folder.display()))
         .arg(format!("--port={port}"))
@@ -229,5 +224,7 @@ fn daemon(folder: &Path) -> Result<(u16, Child), Absent> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
     Err(Absent("`git-daemon` does not start here".to_owned()))
 }
