@@ -15,6 +15,7 @@ mod compat;
 mod corpus;
 mod differential;
 mod exchange;
+mod expected;
 mod hostile;
 mod keys;
 mod outputs;
