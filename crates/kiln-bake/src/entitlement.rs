@@ -81,6 +81,10 @@ impl Target {
         if let (Some(context), Some(dockerfile)) = (&context, dockerfile) {
             wants.push(Entitlement::FsRead(crate::path::join(context, dockerfile)));
         }
+        // Beside a context that is fetched an absolute path is one of this machine.
+        if let (None, Some(path)) = (&context, dockerfile.filter(|path| path.starts_with('/'))) {
+            wants.push(Entitlement::FsRead(path.to_owned()));
+        }
         wants.extend(context.map(Entitlement::FsRead));
         wants.extend(
             self.contexts
@@ -91,7 +95,11 @@ impl Target {
         let secrets = self
             .secrets
             .iter()
-            .map(|secret| secret.src.clone())
+            // One with a name alone may be the file of that name.
+            .map(|secret| match (secret.src.as_str(), secret.env.as_str()) {
+                ("", "") => secret.id.clone(),
+                (src, _) => src.to_owned(),
+            })
             .filter(|src| !src.is_empty());
         wants.extend(secrets.map(Entitlement::FsRead));
         for ssh in &self.ssh {

@@ -10,7 +10,7 @@ use kiln_solve::{Dag, SolveError, solve};
 use crate::chain::Chain;
 use crate::context::canonical;
 use crate::deliver::Delivery;
-use crate::driver::{BuildDriver, Product};
+use crate::driver::{BuildDriver, Product, forced};
 use crate::error::{BuildError, StepError};
 use crate::export::attest::check_scans;
 use crate::export::make::Maker;
@@ -141,6 +141,7 @@ impl Engine {
             remote,
             notes_results: builds.iter().any(|build| build.request.notes_results()),
             results: Mutex::default(),
+            forced: forced(graph),
             ran: Mutex::default(),
         };
         let inputs = graph

@@ -8,7 +8,7 @@ use kiln_dockerfile::Span;
 use kiln_dockerfile::ignore::Ignore;
 use kiln_store::{ContextId, StatCache};
 use kiln_sys::files;
-use kiln_sys::fs::{Device, Dir, FileTime};
+use kiln_sys::fs::{Device, Dir, FileTime, FsError};
 use kiln_tree::{FileDigest, FileStamp};
 
 use crate::Engine;
@@ -17,6 +17,15 @@ use crate::request::Dockerfile;
 
 /// The largest Dockerfile or ignore file that is read, in bytes.
 const MAX_TEXT: u64 = 4 << 20;
+
+/// Where links in a context may lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Links {
+    /// Anywhere: the directory is the user's own.
+    Follow,
+    /// Not out of it: a stranger made it.
+    StayInside,
+}
 
 /// A Dockerfile as it was read.
 #[derive(Debug)]
@@ -46,12 +55,24 @@ impl DockerfileText {
     /// Finds and reads the Dockerfile.
     ///
     /// A path in a context that was fetched may not lead out of it by a link.
-    pub(crate) fn read(wanted: &Dockerfile, context: Option<&Path>) -> Result<Self, BuildError> {
+    pub(crate) fn read(
+        wanted: &Dockerfile,
+        context: Option<&Path>,
+        trust: Links,
+    ) -> Result<Self, BuildError> {
         let path = match (wanted, context) {
             (Dockerfile::Text(text), _) => return Ok(Self::from_text("Dockerfile", text.clone())),
             (Dockerfile::Path(path), _) => path.clone(),
             (Dockerfile::InContext(path), Some(dir)) => {
                 return Self::read_beneath(dir, path);
+            }
+            (Dockerfile::Default, Some(dir)) if trust == Links::StayInside => {
+                return match Self::read_beneath(dir, "Dockerfile") {
+                    Err(BuildError::ReadDockerfile { source, .. }) if source.is_not_found() => {
+                        Self::read_beneath(dir, "dockerfile")
+                    }
+                    result => result,
+                };
             }
             (Dockerfile::Default, Some(dir)) => {
                 let lower = dir.join("dockerfile");
@@ -101,15 +122,13 @@ impl DockerfileText {
             path: whole.clone(),
             source,
         };
-        let root = Dir::open(dir).map_err(failed)?;
-        let file = root.open_file_in_root(path).map_err(failed)?;
-        let mut bytes = Vec::new();
-        let read = std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_TEXT), &mut bytes);
-        read.map_err(|_| BuildError::NotADockerfile {
-            path: whole.clone(),
-            reason: "it can't be read",
-        })?;
-        Self::from_bytes(whole, bytes)
+        match read_inside(dir, Path::new(path)).map_err(failed)? {
+            Some(bytes) => Self::from_bytes(whole, bytes),
+            None => Err(BuildError::NotADockerfile {
+                path: whole,
+                reason: "it is larger than 4 MiB, or can't be read",
+            }),
+        }
     }
 
     /// The ignore file of its own, `NAME.dockerignore` beside it, which wins over the context's.
@@ -144,13 +163,13 @@ impl ContextFiles {
     pub(crate) fn open(
         engine: &Engine,
         path: &Path,
-        own_ignore: Option<&Path>,
+        (own_ignore, links): (Option<&Path>, Links),
     ) -> Result<Self, BuildError> {
         let root = open_context(path)?;
         let id = ContextId::of(canonical(path).as_os_str().as_encoded_bytes());
         Ok(Self {
             root: engine.machine.tree(root),
-            ignore: ignore_rules(path, own_ignore)?,
+            ignore: ignore_rules(path, own_ignore, links)?,
             digests: Digests(engine.store.stat_cache(&id)?),
             opened: engine.now(),
         })
@@ -189,6 +208,7 @@ pub(crate) fn canonical(path: &Path) -> PathBuf {
 pub(crate) fn ignore_text(
     context: &Path,
     own: Option<&Path>,
+    links: Links,
 ) -> Result<Option<(PathBuf, String)>, BuildError> {
     for path in own
         .map(Path::to_owned)
@@ -199,8 +219,19 @@ pub(crate) fn ignore_text(
             path: path.clone(),
             source,
         };
-        let Some(bytes) = files::try_read(&path).map_err(|error| unusable(error.into()))? else {
-            continue;
+        let read = match (links, path.strip_prefix(context)) {
+            (Links::StayInside, Ok(inside)) => {
+                let read = read_inside(context, inside);
+                read.and_then(|bytes| bytes.ok_or_else(|| too_large(&path)))
+            }
+            (Links::StayInside, Err(_)) | (Links::Follow, _) => {
+                files::read_limited(&path, MAX_TEXT)
+            }
+        };
+        let bytes = match read {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_not_found() => continue,
+            Err(error) => return Err(unusable(error.into())),
         };
         let text = String::from_utf8(bytes).map_err(|error| unusable(error.into()))?;
         return Ok(Some((path, text)));
@@ -208,8 +239,29 @@ pub(crate) fn ignore_text(
     Ok(None)
 }
 
-fn ignore_rules(context: &Path, own: Option<&Path>) -> Result<Ignore, BuildError> {
-    let Some((path, text)) = ignore_text(context, own)? else {
+/// A file of up to 4 MiB in a directory that links don't lead out of; `None` where it is larger or
+/// can't be read to its end.
+fn read_inside(dir: &Path, path: &Path) -> Result<Option<Vec<u8>>, FsError> {
+    let file = Dir::open(dir)?.open_file_in_root(path)?;
+    let mut bytes = Vec::new();
+    let mut limited = std::io::Read::take(file, MAX_TEXT + 1);
+    let read = std::io::Read::read_to_end(&mut limited, &mut bytes);
+    Ok(match read {
+        Ok(size) if size as u64 <= MAX_TEXT => Some(bytes),
+        Ok(_) | Err(_) => None,
+    })
+}
+
+fn too_large(path: &Path) -> FsError {
+    FsError::new(
+        "read",
+        path,
+        std::io::Error::from(std::io::ErrorKind::FileTooLarge),
+    )
+}
+
+fn ignore_rules(context: &Path, own: Option<&Path>, links: Links) -> Result<Ignore, BuildError> {
+    let Some((path, text)) = ignore_text(context, own, links)? else {
         return Ok(Ignore::default());
     };
     Ignore::parse(&text).map_err(|error| BuildError::Ignore {

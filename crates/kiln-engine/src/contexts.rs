@@ -13,7 +13,7 @@ use kiln_sys::fs::{Dir, FileTime, FileType, FsError};
 
 use crate::Engine;
 use crate::chain::Chain;
-use crate::context::{ContextFiles, DockerfileText, ignore_text, open_context};
+use crate::context::{ContextFiles, DockerfileText, Links, ignore_text, open_context};
 use crate::error::{BuildError, SourceError};
 use crate::fetch::Fetcher;
 use crate::reporter::Reporter;
@@ -66,13 +66,17 @@ impl<'a> Contexts<'a> {
         let dockerfile = match (&request.dockerfile, &place) {
             (Dockerfile::Http(url), _) => {
                 let text = fetcher.text(url).map_err(BuildError::Fetch)?;
-                DockerfileText::from_text(url.rsplit('/').next().unwrap_or(url), text)
+                DockerfileText::from_text(&kiln_fetch::http::url_file_name(url), text)
             }
             (Dockerfile::Default | Dockerfile::InContext(_), Place::Text(text)) => {
                 DockerfileText::from_text("Dockerfile", text.clone())
             }
-            (wanted, Place::Directory(path)) => DockerfileText::read(wanted, Some(path))?,
-            (wanted, Place::Nothing | Place::Text(_)) => DockerfileText::read(wanted, None)?,
+            (wanted, Place::Directory(path)) => {
+                DockerfileText::read(wanted, Some(path), links(&request.context))?
+            }
+            (wanted, Place::Nothing | Place::Text(_)) => {
+                DockerfileText::read(wanted, None, Links::Follow)?
+            }
         };
         let place = match place {
             Place::Directory(path) => Some(path),
@@ -104,7 +108,7 @@ impl<'a> Contexts<'a> {
         let Some(place) = &entry.place else {
             return Ok(None);
         };
-        let found = ignore_text(place, entry.ignore.as_deref())?;
+        let found = ignore_text(place, entry.ignore.as_deref(), links(entry.context))?;
         Ok(found.map(|(_, text)| text))
     }
 
@@ -158,7 +162,7 @@ impl<'a> Contexts<'a> {
         let files = Arc::new(ContextFiles::open(
             self.engine,
             &path,
-            entry.ignore.as_deref(),
+            (entry.ignore.as_deref(), links(entry.context)),
         )?);
         *opened = Some(Arc::clone(&files));
         Ok(Some(files))
@@ -265,6 +269,16 @@ impl<'a> Contexts<'a> {
             Ok(root.commit(self.engine.now())?)
         };
         self.directory(&unpacked().map_err(BuildError::Fetch)?)
+    }
+}
+
+/// Where links in a context may lead.
+const fn links(context: &Context) -> Links {
+    match context {
+        Context::Directory(_) => Links::Follow,
+        Context::Empty | Context::Git(_) | Context::Http(_) | Context::Archive(_) => {
+            Links::StayInside
+        }
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) struct BuildDriver<'a> {
     pub(crate) notes_results: bool,
     /// What each step came to, for the caches that are exported.
     pub(crate) results: Mutex<BTreeMap<usize, StepResult>>,
+    /// Which steps run whatever the cache has, by [`forced`].
+    pub(crate) forced: Vec<bool>,
     /// What the keys of steps that ran were made from, for the next build's `--explain`.
     pub(crate) ran: Mutex<Vec<(SlotId, Vec<KeyPart>)>>,
 }
@@ -77,12 +79,20 @@ impl Driver for BuildDriver<'_> {
             Op::Copy(copy) if copy.from == CopyFrom::Context => FastKey::FromContent {
                 content_of: vec![1],
             },
+            // What the keys of inputs that ran anew lead to was made from their old results; only
+            // content tells whether the new ones are the same.
+            Op::Copy(copy) if copy.from == CopyFrom::Root && self.has_forced_input(step) => {
+                FastKey::FromContent {
+                    content_of: vec![1],
+                }
+            }
             Op::Copy(copy) if copy.from == CopyFrom::Root => FastKey::Tentative {
                 key: self.definition_key(step, inputs),
                 content_of: vec![1],
             },
             Op::Run(run) => match self.mounted(run, step) {
                 mounted if mounted.is_empty() => FastKey::Known(self.definition_key(step, inputs)),
+                content_of if self.has_forced_input(step) => FastKey::FromContent { content_of },
                 content_of => FastKey::Tentative {
                     key: self.definition_key(step, inputs),
                     content_of,
@@ -142,7 +152,7 @@ impl Driver for BuildDriver<'_> {
             Op::Merge => return Ok(LookUp::Absent),
             Op::Run(_) | Op::Copy(_) | Op::Workdir(_) | Op::Http(_) | Op::Git(_) => {}
         }
-        if step.meta.ignore_cache {
+        if self.forced[index] {
             self.explain(index, CacheVerdict::NotAsked("--no-cache".to_owned()));
             return Ok(LookUp::NeverSeen);
         }
@@ -151,13 +161,18 @@ impl Driver for BuildDriver<'_> {
             missing => {
                 let build = self.as_buildkit();
                 let key = keys.primary();
-                return Ok(match self.remote.find_step(key, index, build, cancel)? {
-                    Some(found) => self.elsewhere(index, keys, &found),
-                    // A cache may have what is made from this, and not this itself.
-                    None if !self.remote.is_empty() => LookUp::Absent,
-                    None if matches!(missing, Cached::Unknown) => LookUp::NeverSeen,
-                    None => LookUp::Absent,
-                });
+                return Ok(
+                    match self
+                        .remote
+                        .find_step(key, (index, step.meta.build), build, cancel)?
+                    {
+                        Some(found) => self.elsewhere(index, keys, &found),
+                        // A cache may have what is made from this, and not this itself.
+                        None if !self.remote.is_empty() => LookUp::Absent,
+                        None if matches!(missing, Cached::Unknown) => LookUp::NeverSeen,
+                        None => LookUp::Absent,
+                    },
+                );
             }
         };
         if let Keys::Slow {
@@ -184,7 +199,11 @@ impl Driver for BuildDriver<'_> {
         keys: &Keys<CacheKey>,
         cancel: &CancelToken,
     ) -> Result<Option<Product>, StepError> {
-        let Some(chain) = self.remote.fetch(keys.primary(), self.reporter, cancel)? else {
+        let build = self.step(index).meta.build;
+        let Some(chain) = self
+            .remote
+            .fetch((keys.primary(), build), self.reporter, cancel)?
+        else {
             return Ok(None);
         };
         self.store_result(keys, &chain)?;
@@ -250,7 +269,33 @@ impl Engine {
     }
 }
 
+/// Which steps run whatever the cache has: those that were asked to, and those that stand on them.
+/// A step that only takes files from one of them is not among these: the files decide.
+pub(crate) fn forced(graph: &Graph) -> Vec<bool> {
+    let mut forced: Vec<bool> = Vec::with_capacity(graph.steps().len());
+    for step in graph.steps() {
+        let is = |input: usize| {
+            let input = step.inputs.get(input);
+            input.is_some_and(|input| forced[input.as_usize()])
+        };
+        let stands_on = match &step.op {
+            Op::Run(_) | Op::Workdir(_) => is(0),
+            Op::Copy(copy) => is(0) || is(copy.owners),
+            Op::Merge => is(0) || is(1),
+            _ => false,
+        };
+        forced.push(step.meta.ignore_cache || stands_on);
+    }
+    forced
+}
+
 impl BuildDriver<'_> {
+    /// Whether any input of a step ran whatever the cache had.
+    fn has_forced_input(&self, step: &Step) -> bool {
+        let mut inputs = step.inputs.iter();
+        inputs.any(|input| self.forced[input.as_usize()])
+    }
+
     fn step(&self, index: usize) -> &Step {
         &self.graph.steps()[index]
     }
@@ -554,7 +599,7 @@ impl BuildDriver<'_> {
         parts.push(Part::new(explain::EARLIER, keys.primary().0.to_vec()));
         let parts = explain::digested(&parts);
         let slot = self.slot(index);
-        if self.request(step).explain && !step.meta.ignore_cache {
+        if self.request(step).explain && !self.forced[index] {
             let last = self.engine.store.explanation(&slot)?;
             let reason = explain::difference(last.as_deref(), &parts);
             self.explain(index, CacheVerdict::Miss(reason));
@@ -660,10 +705,43 @@ mod tests {
             span: None,
             ignore_cache: false,
             build: 0,
+            sharing: kiln_graph::Sharing::default(),
         };
         let mut builder = GraphBuilder::new();
         let index = builder.add(op, Vec::new(), meta);
         builder.finish().step(index).clone()
+    }
+
+    #[test]
+    fn what_stands_on_a_forced_step_is_forced() {
+        let mut builder = GraphBuilder::new();
+        let meta = |ignore_cache| StepMeta {
+            name: String::new(),
+            stage: String::new(),
+            span: None,
+            ignore_cache,
+            build: 0,
+            sharing: kiln_graph::Sharing::default(),
+        };
+        let dir = |path: &str| {
+            Op::Workdir(kiln_graph::WorkdirOp {
+                path: path.to_owned(),
+                user: String::new(),
+            })
+        };
+        let Op::Copy(copy) = linked_copy().op else {
+            unreachable!()
+        };
+        let takes = CopyOp {
+            from: CopyFrom::Root,
+            owners: 0,
+            ..copy
+        };
+        let root = builder.add(Op::Scratch, vec![], meta(false));
+        let again = builder.add(dir("/a"), vec![root], meta(true));
+        let on_it = builder.add(dir("/b"), vec![again], meta(false));
+        builder.add(Op::Copy(takes), vec![root, on_it], meta(false));
+        assert_eq!(forced(builder.graph()), [false, true, true, false]);
     }
 
     #[test]

@@ -48,6 +48,11 @@ pub(crate) struct Downloaded {
     pub(crate) modified: Option<Timestamp>,
 }
 
+/// Under what a download is remembered: an address may hold a password or a signature.
+fn key(url: &str) -> String {
+    Digest::sha256(url.as_bytes()).to_string()
+}
+
 impl Engine {
     pub(crate) const fn fetcher<'a>(
         &'a self,
@@ -178,7 +183,7 @@ impl Fetcher<'_> {
         let read = file.read_to_string(&mut text);
         match read {
             Ok(size) if size as u64 <= MAX_TEXT => Ok(text),
-            _ => Err(SourceError::NotText(url.to_owned())),
+            _ => Err(SourceError::NotText(http::shown(url))),
         }
     }
 
@@ -191,7 +196,7 @@ impl Fetcher<'_> {
     ) -> Result<Downloaded, SourceError> {
         let name = http::url_file_name(url);
         // What the request carries besides decides about the answer, but may be secret.
-        let known = self.engine.store.known_download(url)?;
+        let known = self.engine.store.known_download(&key(url))?;
         let known = match known {
             Some(known) if self.engine.store.has_blob(&known.digest)? => Some(known),
             Some(_) | None => None,
@@ -247,14 +252,14 @@ impl Fetcher<'_> {
                     digest: done.digest,
                     file_name: Some(done.file_name),
                 };
-                self.engine.store.remember_download(url, &known)?;
+                self.engine.store.remember_download(&key(url), &known)?;
                 (known.digest, known.last_modified, done.modified)
             }
             (HttpOutcome::NotModified, Some(known)) => {
                 (known.digest.clone(), known.last_modified.clone(), None)
             }
             (HttpOutcome::NotModified, None) => {
-                return Err(SourceError::NotAsked(url.to_owned()));
+                return Err(SourceError::NotAsked(http::shown(url)));
             }
         };
         let from_header = || last_modified.as_deref().and_then(http::parse_date);

@@ -210,10 +210,9 @@ impl<'a> LayerQueue<'a> {
         loop {
             match state.results.get_mut(snapshot) {
                 Some(Slot::Ready(record)) => return Ok(record.clone()),
-                Some(slot @ Slot::Failed(_)) => {
-                    // The error moves to the one who reports it; nobody else asks again.
-                    let failed = std::mem::replace(slot, Slot::Pending);
-                    if let Slot::Failed(error) = failed {
+                Some(Slot::Failed(_)) => {
+                    // The error moves to the one who reports it; who asks again tries again.
+                    if let Some(Slot::Failed(error)) = state.results.remove(snapshot) {
                         return Err(error);
                     }
                 }

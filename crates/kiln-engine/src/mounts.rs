@@ -1,7 +1,9 @@
 //! What `RUN --mount` asks for, opened for one run of a step.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kiln_base::{CancelToken, Secret};
@@ -42,7 +44,7 @@ enum Kind {
     Cache {
         mount: OwnedFd,
         access: Access,
-        _guard: CacheMountGuard,
+        _guard: Arc<CacheMountGuard>,
     },
     Tmpfs(Option<u64>),
     Secret(Secret<Vec<u8>>, FileOwner),
@@ -58,12 +60,13 @@ impl OpenMounts {
         inputs: &[&Chain],
         cancel: &CancelToken,
     ) -> Result<Self, StepError> {
+        let caches = open_caches(engine, op, inputs, cancel)?;
         let mut opened = Self {
             open: Vec::new(),
             variables: Vec::new(),
         };
         for mount in &op.mounts {
-            opened.add(engine, request, mount, inputs, cancel)?;
+            opened.add(engine, request, mount, (inputs, &caches))?;
         }
         Ok(opened)
     }
@@ -73,8 +76,7 @@ impl OpenMounts {
         engine: &Engine,
         request: &BuildRequest,
         mount: &RunMount,
-        inputs: &[&Chain],
-        cancel: &CancelToken,
+        (inputs, caches): (&[&Chain], &Caches),
     ) -> Result<(), StepError> {
         let (target, kind) = match mount {
             RunMount::Bind {
@@ -88,8 +90,8 @@ impl OpenMounts {
                 (target, kind)
             }
             RunMount::Cache(cache) => {
-                let kind = open_cache(engine, cache, inputs, cancel)?;
-                (&cache.target, kind)
+                let guard = caches.get(&name(cache)).ok_or(StepError::NoContext)?;
+                (&cache.target, mount_cache(cache, guard)?)
             }
             RunMount::Tmpfs { target, size } => (target, Kind::Tmpfs(*size)),
             RunMount::Secret {
@@ -251,12 +253,44 @@ impl Drop for MountPoint {
     }
 }
 
-fn open_cache(
+/// A step's caches by namespace and name.
+type Caches = BTreeMap<(String, String), Arc<CacheMountGuard>>;
+
+fn name(cache: &CacheMount) -> (String, String) {
+    (cache.namespace.clone(), cache.id.clone())
+}
+
+/// Opens each cache of a step once, however often it is mounted, as strictly as any of its mounts
+/// asks. In the order of their names, which is the same for all steps and all processes: two that
+/// want the same caches for themselves don't wait for each other.
+fn open_caches(
     engine: &Engine,
-    cache: &CacheMount,
+    op: &RunOp,
     inputs: &[&Chain],
     cancel: &CancelToken,
-) -> Result<Kind, StepError> {
+) -> Result<Caches, StepError> {
+    let mut wanted: BTreeMap<(String, String), Vec<&CacheMount>> = BTreeMap::new();
+    for mount in &op.mounts {
+        if let RunMount::Cache(cache) = mount {
+            wanted.entry(name(cache)).or_default().push(cache);
+        }
+    }
+    let mut opened = Caches::new();
+    for (name, mounts) in wanted {
+        let guard = open_cache(engine, &mounts, inputs, cancel)?;
+        opened.insert(name, Arc::new(guard));
+    }
+    Ok(opened)
+}
+
+/// Opens one cache; `mounts` are all of its mounts in a step, at least one.
+fn open_cache(
+    engine: &Engine,
+    mounts: &[&CacheMount],
+    inputs: &[&Chain],
+    cancel: &CancelToken,
+) -> Result<CacheMountGuard, StepError> {
+    let cache = mounts.first().ok_or(StepError::NoContext)?;
     let key = CacheMountKey {
         namespace: cache.namespace.clone(),
         id: cache.id.clone(),
@@ -267,19 +301,27 @@ fn open_cache(
         gid: cache.owner.gid,
         mode: cache.owner.mode,
     };
-    let sharing = match cache.sharing {
-        CacheSharing::Shared => Sharing::Shared,
-        CacheSharing::Private => Sharing::Private,
-        CacheSharing::Locked => Sharing::Locked,
+    let asks = |sharing| mounts.iter().any(|mount| mount.sharing == sharing);
+    let sharing = if asks(CacheSharing::Locked) {
+        Sharing::Locked
+    } else if asks(CacheSharing::Private) {
+        Sharing::Private
+    } else {
+        Sharing::Shared
     };
     let mut guard = engine
         .store
         .open_cache_mount(&key, owner, sharing, cancel)?;
-    if let (true, Some((input, path))) = (guard.is_new(), &cache.from) {
+    let from = mounts.iter().find_map(|mount| mount.from.as_ref());
+    if let (true, Some((input, path))) = (guard.is_new(), from) {
         let chain = *inputs.get(*input).ok_or(StepError::NoContext)?;
         fill(engine, chain, path, guard.dir(), cancel)?;
     }
     guard.mark_filled()?;
+    Ok(guard)
+}
+
+fn mount_cache(cache: &CacheMount, guard: &Arc<CacheMountGuard>) -> Result<Kind, StepError> {
     let mount = bind(guard.dir(), Recursion::This).map_err(RootError::Handle)?;
     Ok(Kind::Cache {
         mount,
@@ -288,7 +330,7 @@ fn open_cache(
         } else {
             Access::ReadWrite
         },
-        _guard: guard,
+        _guard: Arc::clone(guard),
     })
 }
 

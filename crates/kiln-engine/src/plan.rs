@@ -9,7 +9,7 @@ use kiln_frontend::{
     BaseFacts, BaseRequest, BaseRoot, Facts, IgnoreList, ImageName, LowerOptions, Lowered,
     Lowering, Needs, NoCache, lower,
 };
-use kiln_graph::{Graph, GraphBuilder, StepIndex};
+use kiln_graph::{Graph, GraphBuilder, Sharing, StepIndex};
 use kiln_oci::{ImageConfig, Platform};
 
 use crate::Engine;
@@ -171,7 +171,7 @@ impl<'a> Opened<'a> {
         names
     }
 
-    fn options(&self, build: usize, platform: &Platform) -> LowerOptions {
+    fn options(&self, build: usize, sharing: Sharing, platform: &Platform) -> LowerOptions {
         let request = self.request;
         let prefix = if request.platforms.len() > 1 {
             format!("{} {platform}", request.name).trim().to_owned()
@@ -180,6 +180,7 @@ impl<'a> Opened<'a> {
         };
         LowerOptions {
             build,
+            sharing,
             prefix,
             target: request.target.clone(),
             build_args: request.build_args.clone(),
@@ -251,7 +252,7 @@ impl Planner<'_, '_> {
         let Some(opened) = self.opened.get(build) else {
             return Err(BuildError::Graph(format!("there is no build {build}")));
         };
-        let options = opened.options(build, platform);
+        let options = opened.options(build, self.sharing(build), platform);
         let mut facts = Facts::default();
         if let Some(ignore) = &opened.ignore {
             facts.set_ignore(ignore.clone());
@@ -329,6 +330,26 @@ impl Planner<'_, '_> {
         };
         self.bases.push(base);
         Ok(facts)
+    }
+
+    /// Steps are shared with builds that look into the same caches and trust the same authorities;
+    /// those that are given secrets with builds that have the same ones. The number is that of the
+    /// first build that is alike.
+    fn sharing(&self, build: usize) -> Sharing {
+        let of = |number: usize| self.opened[number].request;
+        let first = |alike: &dyn Fn(&BuildRequest, &BuildRequest) -> bool| {
+            let found = (0..build).find(|earlier| alike(of(*earlier), of(build)));
+            found.unwrap_or(build)
+        };
+        Sharing {
+            all: first(&|a, b| {
+                a.cache_from == b.cache_from
+                    && a.trust == b.trust
+                    && a.steps.resources == b.steps.resources
+                    && a.steps.cgroup_parent == b.steps.cgroup_parent
+            }),
+            with_secrets: first(&|a, b| a.secrets == b.secrets && a.ssh == b.ssh),
+        }
     }
 
     fn warn(&mut self, build: usize, lowered: &Lowered) {

@@ -34,12 +34,17 @@ pub(crate) struct StepResult {
     pub(crate) chain: Chain,
 }
 
+/// By key and build: which cache has a result, and what it says of it.
+type KnownResults = HashMap<(CacheKey, usize), Option<(usize, Found)>>;
+
 /// The caches that a call looks into.
 pub(crate) struct RemoteCaches<'a> {
     engine: &'a Engine,
     imported: Vec<Imported<'a>>,
-    /// What was found: a key is asked for several times.
-    known: Mutex<HashMap<CacheKey, Option<(usize, Found)>>>,
+    /// For each build the caches that it names, by number.
+    named_by: Vec<Vec<usize>>,
+    /// What was found for the steps of a build: a key is asked for several times.
+    known: Mutex<KnownResults>,
     /// What is known of the steps in BuildKit's records; `None` where no cache has such.
     buildkit: Option<Mutex<buildkit::Known>>,
 }
@@ -62,13 +67,17 @@ impl Engine {
     ) -> Result<RemoteCaches<'a>, BuildError> {
         let mut imported = Vec::new();
         let mut seen = Vec::new();
+        let mut numbers = Vec::new();
         for source in builds.iter().flat_map(|build| &build.request.cache_from) {
             if seen.contains(&source) {
                 continue;
             }
             seen.push(source);
             match kiln_cache::import(source, self.cache_context(), cancel) {
-                Ok(cache) => imported.push(cache),
+                Ok(cache) => {
+                    numbers.push((source, imported.len()));
+                    imported.push(cache);
+                }
                 Err(_) if cancel.is_cancelled() => cancel.check()?,
                 Err(error) => {
                     let text = crate::error::chain_text(&error);
@@ -77,8 +86,17 @@ impl Engine {
             }
         }
         let has_buildkit = imported.iter().any(Imported::has_buildkit_records);
+        let of_build = |build: &PlannedBuild<'_>| {
+            let sources = build.request.cache_from.iter();
+            let number = |source| numbers.iter().find(|(known, _)| *known == source);
+            sources
+                .filter_map(number)
+                .map(|(_, number)| *number)
+                .collect()
+        };
         Ok(RemoteCaches {
             engine: self,
+            named_by: builds.iter().map(of_build).collect(),
             imported,
             known: Mutex::default(),
             buildkit: has_buildkit.then(Mutex::default),
@@ -87,22 +105,22 @@ impl Engine {
 }
 
 impl RemoteCaches<'_> {
-    /// What the first cache that knows the key has.
-    pub(crate) fn find(&self, key: &CacheKey) -> Option<Found> {
-        Some(self.look_up(key)?.1)
+    /// What the first of a build's caches that knows the key has.
+    pub(crate) fn find(&self, key: &CacheKey, build: usize) -> Option<Found> {
+        Some(self.look_up(key, build)?.1)
     }
 
-    fn look_up(&self, key: &CacheKey) -> Option<(usize, Found)> {
-        if self.imported.is_empty() {
+    fn look_up(&self, key: &CacheKey, build: usize) -> Option<(usize, Found)> {
+        let named = self.named_by.get(build)?;
+        if named.is_empty() {
             return None;
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let look = || {
-            let found =
-                |(number, cache): (usize, &Imported<'_>)| Some((number, cache.find(&key.0)?));
-            self.imported.iter().enumerate().find_map(found)
+            let found = |number: &usize| Some((*number, self.imported[*number].find(&key.0)?));
+            named.iter().find_map(found)
         };
-        known.entry(*key).or_insert_with(look).clone()
+        known.entry((*key, build)).or_insert_with(look).clone()
     }
 
     /// Whether there is no cache at all.
@@ -115,11 +133,11 @@ impl RemoteCaches<'_> {
     pub(crate) fn find_step(
         &self,
         key: &CacheKey,
-        step: usize,
+        (step, of): (usize, usize),
         build: buildkit::Build<'_>,
         cancel: &CancelToken,
     ) -> Result<Option<Found>, Cancelled> {
-        if let Some(found) = self.find(key) {
+        if let Some(found) = self.find(key, of) {
             return Ok(Some(found));
         }
         let Some(buildkit) = &self.buildkit else {
@@ -129,7 +147,9 @@ impl RemoteCaches<'_> {
             let mut buildkit = buildkit.lock().unwrap_or_else(PoisonError::into_inner);
             buildkit.find(step, &self.imported, build, cancel)?
         };
-        let Some((number, layers)) = found else {
+        // What another build's cache has is not this one's to take.
+        let is_named = |number: &usize| self.named_by.get(of).is_some_and(|n| n.contains(number));
+        let Some((number, layers)) = found.filter(|(number, _)| is_named(number)) else {
             return Ok(None);
         };
         let found = Found {
@@ -138,7 +158,7 @@ impl RemoteCaches<'_> {
             extra: Vec::new(),
         };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(*key, Some((number, found.clone())));
+        known.insert((*key, of), Some((number, found.clone())));
         Ok(Some(found))
     }
 
@@ -154,11 +174,11 @@ impl RemoteCaches<'_> {
     /// had.
     pub(crate) fn fetch(
         &self,
-        key: &CacheKey,
+        (key, build): (&CacheKey, usize),
         reporter: &Reporter<'_>,
         cancel: &CancelToken,
     ) -> Result<Option<Chain>, StepError> {
-        let Some((number, found)) = self.look_up(key) else {
+        let Some((number, found)) = self.look_up(key, build) else {
             return Ok(None);
         };
         let cache = &self.imported[number];
@@ -306,7 +326,8 @@ impl Exporter<'_> {
         layers: ImageLayers<'_, '_>,
     ) -> Result<Vec<Record>, BuildError> {
         let wanted: BTreeSet<usize> = match mode {
-            Mode::Max => self.results.iter().map(|result| result.step).collect(),
+            // Not those of other builds of the call: what they made is not this cache's to tell.
+            Mode::Max => needed(self.graph, build),
             Mode::Min => build
                 .results
                 .iter()
@@ -349,6 +370,18 @@ fn place(target: &Target) -> String {
         Target::S3(s3) => format!("the bucket {}", s3.bucket),
         Target::Gha(gha) => format!("GitHub's cache `{}`", gha.scope),
     }
+}
+
+/// All steps that a build's results are made from.
+fn needed(graph: &Graph, build: &PlannedBuild<'_>) -> BTreeSet<usize> {
+    let mut needed = BTreeSet::new();
+    let mut open: Vec<_> = build.results.iter().map(|result| result.target).collect();
+    while let Some(index) = open.pop() {
+        if needed.insert(index.as_usize()) {
+            open.extend(&graph.step(index).inputs);
+        }
+    }
+    needed
 }
 
 fn layer(ready: ReadyLayer) -> kiln_cache::Layer {

@@ -1,5 +1,7 @@
 //! `RUN`: a process in a root.
 
+use std::collections::HashMap;
+
 use kiln_base::events::StepNumber;
 use kiln_base::{CancelToken, Cancelled};
 use kiln_exec::{
@@ -47,6 +49,7 @@ pub(crate) fn run(
     }));
     mounts.extend(trusted(&dir, &request.trust, &mut env)?);
     env.extend(opened.variables.iter().cloned());
+    let env = last_of_each(env);
     mounts.extend(opened.mounts());
     let user = user(&dir, &op.user)?;
     drop(dir);
@@ -78,6 +81,25 @@ pub(crate) fn run(
     }
     drop(spec);
     Ok(root.commit(engine.now())?)
+}
+
+/// Each name once, with the value that it was given last: programs differ in which of two they see.
+fn last_of_each(env: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut places = HashMap::new();
+    let mut unique: Vec<(String, String)> = Vec::with_capacity(env.len());
+    for (name, value) in env {
+        match places.get(&name) {
+            Some(&place) => {
+                let known: &mut (String, String) = &mut unique[place];
+                known.1 = value;
+            }
+            None => {
+                places.insert(name.clone(), unique.len());
+                unique.push((name, value));
+            }
+        }
+    }
+    unique
 }
 
 /// How tightly a step is held.

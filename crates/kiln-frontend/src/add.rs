@@ -259,10 +259,22 @@ impl Lowerer<'_> {
 
 fn shown(op: &Op) -> String {
     match op {
-        Op::Http(http) => http.url.clone(),
+        Op::Http(http) => without_secrets(&http.url),
         Op::Git(git) => git.git.to_string(),
         _ => String::new(),
     }
+}
+
+/// A URL as progress may show it: without user, password and query, which may be secret.
+fn without_secrets(url: &str) -> String {
+    let place = url.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = place.split_once("://") else {
+        return place.to_owned();
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let end = if url.contains('?') { "?…" } else { "" };
+    format!("{scheme}://{host}{path}{end}")
 }
 
 /// Flags that need a fetched source, or contradict each other.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kiln_graph::Part;
+use kiln_graph::{Part, Sharing};
 use kiln_oci::Platform;
 
 use crate::ImageName;
@@ -12,6 +12,8 @@ use crate::ImageName;
 pub struct LowerOptions {
     /// Which of the builds that share the graph this is.
     pub build: usize,
+    /// Which other builds its steps may be shared with.
+    pub sharing: Sharing,
     /// What progress puts before a stage's name: a bake target, a platform. Often empty.
     pub prefix: String,
     /// The stage to build, by name or number; the last one where it is `None`.

@@ -138,6 +138,7 @@ impl Lowerer<'_> {
             span: None,
             ignore_cache: false,
             build: self.options.build,
+            sharing: self.options.sharing,
         }
     }
 

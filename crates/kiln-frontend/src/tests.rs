@@ -38,6 +38,7 @@ fn options() -> LowerOptions {
         build_platform: Platform::new("linux", "amd64"),
         no_cache: NoCache::None,
         build: 0,
+        sharing: kiln_graph::Sharing::default(),
         prefix: String::new(),
         context: 0,
         contexts: BTreeMap::new(),

@@ -30,6 +30,18 @@ pub struct StepMeta {
     pub ignore_cache: bool,
     /// Which of the builds that share the graph asked for it first: whose secrets it gets.
     pub build: usize,
+    /// Which builds it may be shared with.
+    pub sharing: Sharing,
+}
+
+/// Which builds a step may be shared with: those that have the same numbers. They are the caller's,
+/// and of the step's id within its graph only, not of its cache key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sharing {
+    /// For every step: the same caches, the same trust.
+    pub all: usize,
+    /// For steps that are given secrets: the same secrets.
+    pub with_secrets: usize,
 }
 
 /// One step: an operation on the outputs of earlier steps.
@@ -90,7 +102,7 @@ impl GraphBuilder {
     /// A step that is found keeps its first name and place; it ignores the cache if either asks
     /// for that.
     pub fn add(&mut self, op: Op, inputs: Vec<StepIndex>, meta: StepMeta) -> StepIndex {
-        let id = self.id(&op, &inputs);
+        let id = self.id(&op, &inputs, meta.sharing);
         if let Some(&index) = self.known.get(&id) {
             self.graph.steps[index.0].meta.ignore_cache |= meta.ignore_cache;
             return index;
@@ -116,8 +128,15 @@ impl GraphBuilder {
         self.graph
     }
 
-    fn id(&self, op: &Op, inputs: &[StepIndex]) -> StepId {
+    fn id(&self, op: &Op, inputs: &[StepIndex], sharing: Sharing) -> StepId {
         let mut hasher = KeyHasher::new(op.kind());
+        // A build alone has the ids that it has among others that are like it.
+        if sharing.all != 0 {
+            hasher.field("sharing", &sharing.all.to_le_bytes());
+        }
+        if sharing.with_secrets != 0 && op.takes_secrets() {
+            hasher.field("secrets", &sharing.with_secrets.to_le_bytes());
+        }
         for input in inputs {
             hasher.field("input", self.graph.steps[input.0].id.as_bytes());
         }
@@ -139,6 +158,7 @@ mod tests {
             span: None,
             ignore_cache: false,
             build: 0,
+            sharing: Sharing::default(),
         }
     }
 
@@ -176,6 +196,39 @@ mod tests {
         assert_eq!(graph.steps().len(), 3);
         assert!(graph.step(one).meta.ignore_cache);
         assert_eq!(graph.step(one).meta.name, "b");
+    }
+
+    #[test]
+    fn builds_with_other_secrets_share_what_takes_none() {
+        let mut builder = GraphBuilder::new();
+        let mut add = |op: Op, all: usize, with_secrets: usize| {
+            let sharing = Sharing { all, with_secrets };
+            let meta = StepMeta {
+                sharing,
+                ..meta("x")
+            };
+            builder.add(op, vec![], meta)
+        };
+        let secret = || {
+            let Op::Run(mut op) = run("make") else {
+                unreachable!()
+            };
+            op.mounts.push(RunMount::Secret {
+                id: "a".into(),
+                target: None,
+                env: Some("A".into()),
+                required: false,
+                owner: FileOwner {
+                    uid: 0,
+                    gid: 0,
+                    mode: 0o400,
+                },
+            });
+            Op::Run(op)
+        };
+        assert_eq!(add(run("make"), 0, 0), add(run("make"), 0, 1));
+        assert_ne!(add(secret(), 0, 0), add(secret(), 0, 1));
+        assert_ne!(add(run("make"), 0, 0), add(run("make"), 1, 0));
     }
 
     #[test]

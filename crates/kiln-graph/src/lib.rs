@@ -14,7 +14,7 @@ mod graph;
 mod key;
 mod op;
 
-pub use graph::{Graph, GraphBuilder, Step, StepIndex, StepMeta};
+pub use graph::{Graph, GraphBuilder, Sharing, Step, StepIndex, StepMeta};
 pub use key::{KeyHasher, Part, StepId};
 pub use op::{
     CacheMount, CacheSharing, ContextOp, CopyFrom, CopyOp, CopySource, FileOwner, GitOp, HttpOp,

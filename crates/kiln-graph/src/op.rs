@@ -145,6 +145,17 @@ impl Op {
         }
     }
 
+    /// Whether it is given a secret or an SSH agent.
+    pub fn takes_secrets(&self) -> bool {
+        match self {
+            Self::Run(run) => run
+                .mounts
+                .iter()
+                .any(|mount| matches!(mount, RunMount::Secret { .. } | RunMount::Ssh { .. })),
+            _ => false,
+        }
+    }
+
     /// Everything in this operation that changes its output: the one source of the step's id, of
     /// its cache key and of what `--explain` compares.
     pub fn parts(&self) -> Vec<Part> {

@@ -153,8 +153,22 @@ pub(super) fn some_list(items: Vec<Value>) -> Option<Value> {
     (!items.is_empty()).then_some(Value::Array(items))
 }
 
-/// The URL with `xxxxx` in place of a user's name and password. Both may be tokens.
+/// The URL with `xxxxx` in place of a user's name and password, and of an HTTP URL's query: all may
+/// be tokens. A git address keeps its query, which names a branch or a folder.
 pub(super) fn without_credentials(url: &str) -> String {
+    let shown = without_user(url);
+    let is_http = shown.starts_with("http://") || shown.starts_with("https://");
+    match shown.split_once('?') {
+        Some((place, query)) if is_http && place.strip_suffix(".git").is_none() => {
+            let fragment = query.split_once('#').map_or("", |(_, fragment)| fragment);
+            let mark = if fragment.is_empty() { "" } else { "#" };
+            format!("{place}?xxxxx{mark}{fragment}")
+        }
+        _ => shown,
+    }
+}
+
+fn without_user(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };

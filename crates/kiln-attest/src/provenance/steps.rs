@@ -285,6 +285,7 @@ mod tests {
             span: Some(span),
             ignore_cache: false,
             build: 0,
+            sharing: kiln_graph::Sharing::default(),
         }
     }
 

@@ -198,10 +198,9 @@ fn outgoing(request: &HttpRequest<'_>) -> Result<Outgoing, HttpError> {
 /// What the caller has, unless it can't be what is asked for.
 fn usable<'a>(request: &HttpRequest<'a>) -> Option<&'a Validators> {
     let validators = request.validators?;
-    let is_other = request.checksum.is_some_and(|checksum| {
-        checksum.algorithm() == validators.digest.algorithm() && *checksum != validators.digest
-    });
-    (!is_other).then_some(validators)
+    // With a checksum of another algorithm nobody knows whether what there is has it.
+    let fits = |checksum: &Digest| *checksum == validators.digest;
+    request.checksum.is_none_or(fits).then_some(validators)
 }
 
 /// Whether the caller has the content. Servers that don't know conditions tell by the same `ETag`.

@@ -255,6 +255,15 @@ fn attest(
     .with_build_args(build_args)
 }
 
+/// A cache's attributes as an error may show them: keys and tokens are among the values.
+fn without_values(text: &str) -> String {
+    let shown = |field: &str| match field.split_once('=') {
+        Some(("type", _)) | None => field.to_owned(),
+        Some((name, _)) => format!("{name}=…"),
+    };
+    text.split(',').map(shown).collect::<Vec<_>>().join(",")
+}
+
 /// `--cache-from`, `--cache-to`, and the build argument that asks for an inline cache.
 fn caches(
     args: &BuildArgs,
@@ -268,7 +277,7 @@ fn caches(
     );
     let wrong = |flag, value: &str, cause| BuildArgsError::Cache {
         flag,
-        value: value.to_owned(),
+        value: without_values(value),
         cause,
     };
     let mut from = Vec::new();
