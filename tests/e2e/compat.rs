@@ -92,8 +92,8 @@ fn record(folder: &Path, row: &rows::Row, test: &str, outcome: &Outcome) {
 
 #[test]
 fn every_row_has_a_test_and_every_test_a_row() {
-    let myself = std::env::current_exe().unwrap();
-    let listed = Program::new(myself)
+    // Not by its path: a file that is built anew takes the place of the one that runs.
+    let listed = Program::new("/proc/self/exe")
         .args(["--list", "--format", "terse", "compat::"])
         .run()
         .ok();
@@ -101,7 +101,7 @@ fn every_row_has_a_test_and_every_test_a_row() {
     let mut tests: Vec<&str> = listed
         .lines()
         .filter_map(|line| line.strip_suffix(": test"))
-        .filter(|test| test.matches("::").count() == 2)
+        .filter(|test| test.starts_with("compat::") && test.matches("::").count() == 2)
         .collect();
     tests.sort_unstable();
     let mut rows: Vec<String> = rows::all().map(|row| row.test()).collect();
