@@ -20,6 +20,7 @@ use kiln_frontend::{
     Allow, BaseFacts, BaseRoot, Facts, IgnoreList, ImageName, LowerOptions, NamedContext, Needs,
     NoCache, RemoteSource, SourceFacts,
 };
+use kiln_graph::Sharing;
 use kiln_oci::{Digest, History, ImageConfig, Platform, RuntimeConfig};
 
 /// The options of a build, and what every base image is like.
@@ -113,6 +114,7 @@ fn options() -> LowerOptions {
         prefix: String::new(),
         context: 0,
         contexts: BTreeMap::new(),
+        sharing: Sharing::default(),
         allow: Allow {
             network_host: true,
             security_insecure: true,
