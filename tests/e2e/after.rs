@@ -1,7 +1,7 @@
 //! What comes after a build: its history, its layers, what differs, indexes, cache mounts.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use testkit::{Absent, Kiln, Program, Registry, Scratch, Who, find_program};
@@ -268,6 +268,45 @@ fn images_are_compared_wherever_they_are() {
     });
 }
 
+/// What `imagetools create` makes of images of the store, and of a part of an index.
+fn from_the_store(kiln: &Kiln, folder: &Path, name: &dyn Fn(&str) -> String) {
+    let (amd64, both) = (name("amd64:1"), name("both:1"));
+    let dry = kiln.ok(&[
+        "imagetools",
+        "create",
+        "--dry-run",
+        "-p",
+        "linux/arm64",
+        &both,
+    ]);
+    let entries = json(&dry)["manifests"].as_array().unwrap().len();
+    assert_eq!(entries, 1, "{dry}");
+    let store = format!("store://{amd64}");
+    let metadata = folder.join("m.json").display().to_string();
+    kiln.ok(&[
+        "imagetools",
+        "create",
+        "-t",
+        &name("local:1"),
+        "--prefer-index=false",
+        "--metadata-file",
+        &metadata,
+        &store,
+    ]);
+    let digest = kiln.ok(&[
+        "imagetools",
+        "inspect",
+        "--format",
+        "{{.Manifest.Digest}}",
+        &amd64,
+    ]);
+    let metadata = json(&fs::read_to_string(metadata).unwrap());
+    assert_eq!(
+        metadata["containerimage.descriptor"]["digest"],
+        digest.trim()
+    );
+}
+
 #[test]
 fn an_index_is_put_together_in_a_registry() {
     base::run("after::an_index_is_put_together_in_a_registry", || {
@@ -333,40 +372,7 @@ fn an_index_is_put_together_in_a_registry() {
             assert_eq!(seen["Architecture"], "arm64", "{seen}");
         }
 
-        let dry = kiln.ok(&[
-            "imagetools",
-            "create",
-            "--dry-run",
-            "-p",
-            "linux/arm64",
-            &both,
-        ]);
-        let entries = json(&dry)["manifests"].as_array().unwrap().len();
-        assert_eq!(entries, 1, "{dry}");
-        let store = format!("store://{amd64}");
-        let metadata = folder.join("m.json").display().to_string();
-        kiln.ok(&[
-            "imagetools",
-            "create",
-            "-t",
-            &name("local:1"),
-            "--prefer-index=false",
-            "--metadata-file",
-            &metadata,
-            &store,
-        ]);
-        let digest = kiln.ok(&[
-            "imagetools",
-            "inspect",
-            "--format",
-            "{{.Manifest.Digest}}",
-            &amd64,
-        ]);
-        let metadata = json(&fs::read_to_string(metadata).unwrap());
-        assert_eq!(
-            metadata["containerimage.descriptor"]["digest"],
-            digest.trim()
-        );
+        from_the_store(&kiln, &folder, &name);
         let missing = kiln.run(&["imagetools", "inspect", &name("none:1")]);
         assert_eq!(missing.code, Some(3), "{missing}");
         Ok(())

@@ -62,12 +62,14 @@ pub(crate) fn ssh_agent(folder: &Path) -> Result<PathBuf, Absent> {
     let agent = testkit::find_program("ssh-agent")?;
     let keygen = testkit::find_program("ssh-keygen")?;
     let socket = folder.join("agent.sock");
-    let child = Program::new(agent)
+    let mut child = Program::new(agent)
         .arg("-D")
         .arg("-a")
         .arg(&socket)
         .start(&folder.join("agent.log"));
     Scratch::stop_at_end("ssh-agent", child.id());
+    // Ends with the tests, and nobody has to wait for it before.
+    std::thread::spawn(move || child.wait());
     let key = folder.join("key");
     let _ = Program::new(keygen)
         .args([

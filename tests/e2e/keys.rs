@@ -105,3 +105,72 @@ fn owners_recorded_without_subordinate_ids_are_right_with_them() {
         },
     );
 }
+
+#[test]
+fn what_a_filtered_stage_made_anew_is_what_is_copied() {
+    base::run(
+        "keys::what_a_filtered_stage_made_anew_is_what_is_copied",
+        || {
+            let text = "
+                FROM 0 AS build
+                RUN cat /proc/sys/kernel/random/uuid > /t
+                FROM 0
+                COPY --from=build /t /t
+                RUN --mount=from=build,source=/t,target=/m cat /m > /n
+            ";
+            let text = text.replace("FROM 0", "FROM base");
+            let context = context("keys-filtered", &text)?;
+            let file = context.join("Dockerfile");
+            let named = fs::read_to_string(&file).unwrap();
+            let named = named.replacen("FROM scratch", "FROM scratch AS base", 1);
+            fs::write(&file, named).unwrap();
+            let kiln = Kiln::new(Who::Root, "keys-filtered")?;
+            let shown = |further: &[&str]| {
+                build(&kiln, &context, "0", further);
+                kiln.ok(&["run", "--rm", "keys", "cat", "/t", "/n"])
+            };
+            let first = shown(&[]);
+            assert_eq!(shown(&[]), first);
+            let anew = shown(&["--no-cache-filter=build"]);
+            assert_ne!(anew, first);
+            let lines: Vec<&str> = anew.lines().collect();
+            assert_eq!(lines[0], lines[1], "{anew}");
+            Ok(())
+        },
+    );
+}
+
+#[test]
+fn a_step_may_mount_a_locked_cache_twice() {
+    base::run("keys::a_step_may_mount_a_locked_cache_twice", || {
+        let text = "
+            RUN --mount=type=cache,id=a,sharing=locked,target=/x \\
+                --mount=type=cache,id=a,target=/y echo one > /x/f && cat /y/f > /seen
+        ";
+        let context = context("keys-twice", text)?;
+        let kiln = Kiln::new(Who::Root, "keys-twice")?;
+        build(&kiln, &context, "0", &[]);
+        assert_eq!(kiln.ok(&["run", "--rm", "keys", "cat", "/seen"]), "one\n");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_link_in_a_fetched_context_stays_inside() {
+    base::run("keys::a_link_in_a_fetched_context_stays_inside", || {
+        let kiln = Kiln::new(Who::Root, "keys-links")?;
+        let folder = Scratch::folder("keys-links");
+        fs::write(folder.join("secret"), "FROM nothing-of-this-host\n").unwrap();
+        let inside = folder.join("context");
+        fs::create_dir_all(&inside).unwrap();
+        let target = folder.join("secret");
+        std::os::unix::fs::symlink(&target, inside.join("Dockerfile")).unwrap();
+        let tar = testkit::Program::new("tar").args(["-C"]).arg(&inside);
+        let tar = tar.args(["-cf", "-", "."]).run().ok().stdout;
+        let built = kiln.command().args(["build", "-"]).input(tar).run();
+        assert!(!built.success(), "{built}");
+        assert!(!built.stderr.contains("nothing-of-this-host"), "{built}");
+        assert!(built.stderr.contains("Dockerfile"), "{built}");
+        Ok(())
+    });
+}

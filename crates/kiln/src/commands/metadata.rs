@@ -106,7 +106,10 @@ mod tests {
 
     #[test]
     fn a_build_without_an_image_has_a_reference_only() {
-        let document = of(None);
+        let document = of(&BuildOutcome {
+            image: None,
+            provenance: Vec::new(),
+        });
         let keys: Vec<&String> = document.as_object().unwrap().keys().collect();
         assert_eq!(keys, ["buildx.build.ref"]);
     }

@@ -55,6 +55,7 @@ impl Subject {
             text: read_text(path)?,
             options: LowerOptions {
                 build: 0,
+                sharing: kiln_graph::Sharing::default(),
                 prefix: String::new(),
                 target: None,
                 build_args: std::collections::BTreeMap::new(),
@@ -249,6 +250,7 @@ fn options(request: &BuildRequest) -> LowerOptions {
     });
     LowerOptions {
         build: 0,
+        sharing: kiln_graph::Sharing::default(),
         prefix: String::new(),
         target: request.target.clone(),
         build_args: request.build_args.clone(),
