@@ -57,6 +57,8 @@ fn du() {
         assert!(!lab.kiln.ok(&["du", "--verbose"]).is_empty());
         let json = lab.kiln.run(&["du", "--format", "json"]).ok().text();
         assert!(json.contains('{'), "{json}");
+        assert!(!lab.kiln.run(&["du", "--filter", "type=regular"]).success());
+        lab.differs("no `--filter`; that is a clear error");
         Ok(())
     });
 }
@@ -73,6 +75,16 @@ fn prune() {
         kiln.ok(&["prune", "--force", "--max-used-space", "100GB"]);
         kiln.ok(&["prune", "--all", "--force"]);
         assert_eq!(kiln.ok(&["images", "--quiet"]), "");
+        for flag in [
+            "--filter=until=1h",
+            "--min-free-space=1GB",
+            "--reserved-space=1GB",
+        ] {
+            assert!(!kiln.run(&["prune", flag]).success(), "{flag}");
+        }
+        lab.differs(
+            "no `--filter`, `--min-free-space` and `--reserved-space`; that is a clear error",
+        );
         Ok(())
     });
 }
@@ -104,6 +116,10 @@ fn history() {
         assert_eq!(other.ok(&["history", "ls", "--quiet"]).lines().count(), 1);
         kiln.ok(&["history", "rm", "--all"]);
         assert_eq!(kiln.ok(&["history", "ls", "--quiet"]), "");
+        assert!(!kiln.run(&["history", "inspect", "attachment"]).success());
+        lab.differs(
+            "no `inspect attachment`: attestations are in the image; `report` is kiln's own",
+        );
         Ok(())
     });
 }
