@@ -46,7 +46,10 @@ const DOORS: &[(&str, &[&str])] = &[
     ("libc", &["kiln-sys"]),
     ("rusqlite", &["kiln-store"]),
     ("clap", &["kiln"]),
-    ("reqwest", &["kiln-registry", "kiln-fetch", "kiln-cache", "kiln-engine"]),
+    (
+        "reqwest",
+        &["kiln-registry", "kiln-fetch", "kiln-cache", "kiln-engine"],
+    ),
 ];
 
 /// One dependency of one crate of the workspace.
