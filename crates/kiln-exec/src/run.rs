@@ -61,7 +61,7 @@ impl fmt::Display for ExitStatus {
     }
 }
 
-/// Runs a program to its end. `output` gets what it writes, as it comes; with [`Stdio::Terminal`] all
+/// Runs a program to its end. `output` gets what it writes, as it comes; with [`crate::Stdio::Terminal`] all
 /// of it is [`Stream::Stdout`].
 ///
 /// When this returns, however it returns, all processes that the program started are dead, nothing
