@@ -34,8 +34,6 @@ const CONTEXT: &str = r"
 const DIFFERENT_PORTS: &[(&str, &str)] = &[
     // A port has no sign; BuildKit's number parser takes one.
     ("+80", "!"),
-    // FIXME: an address with only one bracket should be an error, as it is in BuildKit.
-    ("[::1:8080:80", "80/tcp"),
 ];
 
 /// One case of the file.

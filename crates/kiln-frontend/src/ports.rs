@@ -14,7 +14,8 @@ pub(crate) fn parse(spec: &str) -> Result<Vec<String>, String> {
             "invalid port `{spec}`: unknown protocol `{protocol}`"
         ));
     }
-    let bare = address.trim_start_matches('[').trim_end_matches(']');
+    let bracketed = |address: &str| Some(address.strip_prefix('[')?.strip_suffix(']')?.to_owned());
+    let bare = bracketed(address).unwrap_or_else(|| address.to_owned());
     if !address.is_empty() && bare.parse::<IpAddr>().is_err() {
         return Err(format!(
             "invalid port `{spec}`: `{address}` is not an IP address"
@@ -78,6 +79,10 @@ mod tests {
         check("8080:80", "80/tcp");
         check("127.0.0.1:8080:80/udp", "80/udp");
         check("[::1]:8080:80", "80/tcp");
+        check(
+            "[::1:8080:80",
+            "! invalid port `[::1:8080:80`: `[::1` is not an IP address",
+        );
         check("1000-1002:80", "80/tcp");
         check(
             "1000-1002:80-81",

@@ -28,9 +28,9 @@ fn run_mount_type_bind() {
             RUN --mount=type=bind,from=other,target=/o test "$(cat /o/data/file)" = other
             RUN --mount=type=bind,from=base,target=/o test -x /o/bin/busybox && test ! -e /o/data
             RUN --mount=type=bind,from=named,target=/o test "$(cat /o/n)" = named
-            WORKDIR /work
-            RUN --mount=type=bind,target=here test -e /work/here/src/a
-            RUN test ! -e /work/here && test ! -e /c && test ! -e /f
+            WORKDIR /app
+            RUN --mount=type=bind,target=here test -e /app/here/src/a
+            RUN test ! -e /app/here && test ! -e /c && test ! -e /f
             "#,
         )
         .arg(format!("--build-context=named={}", named.display()))
