@@ -68,6 +68,20 @@ pub(crate) enum Program {
     Kaniko,
 }
 
+impl Program {
+    /// Its name, as tables and charts have it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Kiln => "kiln",
+            Self::KilnRootless => "kiln, rootless",
+            Self::BuildKit => "BuildKit",
+            Self::Docker => "Docker",
+            Self::Buildah => "Buildah",
+            Self::Kaniko => "Kaniko",
+        }
+    }
+}
+
 /// One workload, measured with every program that can do it.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
@@ -92,8 +106,11 @@ pub(crate) struct Table {
 pub(crate) enum Unit {
     /// The wall time of the whole command.
     Whole,
-    /// The wall time of one of so many equal parts (steps, builds), after a run without them was
-    /// taken off.
+    /// The wall time of one of so many equal parts (steps, builds).
+    ///
+    /// Wall and processor time of a [`Sample`] are then of all parts together: the run with them,
+    /// after a run without them was taken off; [`Row::figure`] divides. Memory and bytes are of
+    /// the run with them.
     Part(u32),
 }
 
@@ -126,11 +143,12 @@ pub(crate) struct Sample {
 /// What kiln means to reach on a workload.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Target {
-    /// So many times faster than this program.
+    /// So many times faster than this program. Of [`Program::BuildKit`]: than the faster of
+    /// BuildKit and Docker, which are two ways to the same builder.
     Times(Program, f64),
     /// At most so long, of the figure that [`Unit`] names, by this program (kiln as root or not).
     AtMost(Program, Duration),
-    /// At most so much memory, in bytes, by this program.
+    /// At most so much memory, in bytes, by this program in any round.
     Memory(Program, u64),
 }
 
