@@ -2,13 +2,14 @@
 //! cancellation as values.
 //!
 //! Deliberately absent: any input or output, any clock, any global state. A [`Timestamp`] is handed
-//! in by whoever is allowed to read the clock; a [`CancelToken`] is set by whoever is allowed to
-//! catch signals.
+//! in by whoever is allowed to read the clock, and so is the clock of a [`trace::Tracer`]; a
+//! [`CancelToken`] is set by whoever is allowed to catch signals.
 
 mod cancel;
 pub mod events;
 mod secret;
 mod time;
+pub mod trace;
 
 pub use cancel::{CancelGuard, CancelToken, Cancelled};
 pub use secret::Secret;
