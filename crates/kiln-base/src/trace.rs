@@ -17,6 +17,9 @@ use std::time::Duration;
 
 use crate::events::StepNumber;
 
+/// The name of the span that is all of a step's work: who draws it may show the step's own name.
+pub const STEP: &str = "step";
+
 /// Takes spans, or, when it is off, nothing. Clones write to the same trace.
 #[derive(Clone, Default)]
 pub struct Tracer {
@@ -167,6 +170,12 @@ impl Tracer {
         }))
     }
 
+    /// Does the work inside a span.
+    pub fn within<T>(&self, name: &'static str, work: impl FnOnce() -> T) -> T {
+        let _span = self.span(name);
+        work()
+    }
+
     /// The time, for [`Tracer::waited`].
     pub fn since(&self) -> Since {
         Since(self.sink.as_ref().map(|sink| (sink.clock)()))
@@ -312,7 +321,7 @@ impl fmt::Debug for Tracer {
         f.debug_struct("Tracer")
             .field("is_on", &self.is_on())
             .field("step", &self.step)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -46,7 +46,9 @@ impl Engine {
         events: &dyn Events,
         cancel: &CancelToken,
     ) -> Result<Vec<BuildOutcome>, BuildError> {
-        let reporter = Reporter::for_builds(events, requests);
+        let tracer = &self.tracer;
+        let _build = tracer.span("build");
+        let reporter = Reporter::for_builds(events, requests).traced(tracer);
         for request in requests {
             request.check_outputs()?;
             if let Some(omission) = request.omissions() {
@@ -55,11 +57,13 @@ impl Engine {
         }
         let dated = self.with_epochs(requests, &reporter, cancel)?;
         let requests = dated.as_deref().unwrap_or(requests);
-        let plan = self.plan(requests, &reporter, cancel)?;
+        let plan = tracer.within("plan", || self.plan(requests, &reporter, cancel))?;
         for build in &plan.builds {
             check_scans(build)?;
         }
-        let remote = self.import_caches(&plan.builds, &reporter, cancel)?;
+        let remote = tracer.within("import caches", || {
+            self.import_caches(&plan.builds, &reporter, cancel)
+        })?;
         let queues = Queues::new(self, &plan.builds, cancel);
         let outcome = std::thread::scope(|scope| {
             let closing: Vec<_> = queues.all.iter().map(LayerQueue::close_on_drop).collect();
@@ -68,10 +72,12 @@ impl Engine {
                 .iter()
                 .map(|queue| scope.spawn(|| queue.work()))
                 .collect();
-            let result = self
-                .solve(&plan, (&reporter, &queues, &remote), cancel)
+            let tools = (&reporter, &queues, &remote);
+            let result = tracer
+                .within("solve", || self.solve(&plan, tools, cancel))
                 .and_then(|solved| {
-                    self.finish((&plan, solved), (&reporter, &queues, &remote), cancel)
+                    let _span = tracer.span("export");
+                    self.finish((&plan, solved), tools, cancel)
                 });
             drop(closing);
             for worker in workers {
@@ -81,7 +87,7 @@ impl Engine {
             }
             result
         })?;
-        plan.contexts.save_digests()?;
+        tracer.within("keep digests", || plan.contexts.save_digests())?;
         Ok(outcome)
     }
 
@@ -143,6 +149,7 @@ impl Engine {
             results: Mutex::default(),
             forced: forced(graph),
             ran: Mutex::default(),
+            ready: Mutex::default(),
         };
         let inputs = graph
             .steps()

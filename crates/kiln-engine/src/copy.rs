@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use kiln_base::trace::Tracer;
 use kiln_base::{CancelToken, Timestamp};
 use kiln_dockerfile::ignore::Ignore;
 use kiln_dockerfile::mode::Mode;
@@ -50,9 +51,11 @@ pub(crate) fn select(
     engine: &Engine,
     op: &CopyOp,
     from: &From<'_>,
+    tracer: &Tracer,
     cancel: &CancelToken,
 ) -> Result<Selected, StepError> {
     let spec = spec(op)?;
+    let select = |source| tracer.within("select", || kiln_tree::select(source, &spec));
     // Who owns the files is decided by `--chown` and the root's users; the key has both, so
     // that a name need not be resolved before the root exists.
     let attributes = NewAttributes {
@@ -61,6 +64,7 @@ pub(crate) fn select(
     };
     let digest = |selection: &Selection, cache: &dyn kiln_tree::StatCache| {
         let now = file_time(engine.now());
+        let _span = tracer.span("digest");
         selection.digest(
             &DigestOptions {
                 attributes: &attributes,
@@ -72,7 +76,7 @@ pub(crate) fn select(
     };
     match from {
         From::Nothing => {
-            let selection = kiln_tree::select(Source::Nothing, &spec)?;
+            let selection = select(Source::Nothing)?;
             let digest = digest(&selection, &NoStatCache)?;
             Ok(Selected {
                 selection,
@@ -85,7 +89,7 @@ pub(crate) fn select(
                 root: &context.root,
                 ignore: &context.ignore,
             };
-            let selection = kiln_tree::select(source, &spec)?;
+            let selection = select(source)?;
             let digest = digest(&selection, context.digests())?;
             Ok(Selected {
                 selection,
@@ -94,10 +98,10 @@ pub(crate) fn select(
             })
         }
         From::Root(chain) => {
-            let mount = engine.readable_root(chain)?;
+            let mount = tracer.within("mount", || engine.readable_root(chain))?;
             let root = mount.try_clone().map_err(crate::error::RootError::Handle)?;
             let root = engine.machine.tree(Dir::from_fd(root));
-            let selection = kiln_tree::select(Source::Root(&root), &spec)?;
+            let selection = select(Source::Root(&root))?;
             let digest = digest(&selection, &NoStatCache)?;
             Ok(Selected {
                 selection,
@@ -113,6 +117,7 @@ pub(crate) fn digest_of(
     engine: &Engine,
     chain: &Chain,
     path: &str,
+    tracer: &Tracer,
     cancel: &CancelToken,
 ) -> Result<[u8; 32], StepError> {
     let pattern: String = path
@@ -136,20 +141,20 @@ pub(crate) fn digest_of(
         unpack: Unpack::Never,
         link: false,
     };
-    let selected = select(engine, &op, &From::Root(chain), cancel)?;
+    let selected = select(engine, &op, &From::Root(chain), tracer, cancel)?;
     Ok(*selected.digest())
 }
 
 /// Writes what was selected on top of `below`, and returns the chain with it on top. `owners` is
 /// the root whose users `--chown` names.
 pub(crate) fn copy(
-    engine: &Engine,
+    (engine, tracer): (&Engine, &Tracer),
     op: &CopyOp,
     selected: &Selected,
     (below, owners): (&Chain, &Chain),
     cancel: &CancelToken,
 ) -> Result<Chain, StepError> {
-    let root = engine.writable_root(below)?;
+    let root = tracer.within("mount", || engine.writable_root(below))?;
     let dir = root.dir(engine)?;
     let owner = match &op.chown {
         None => owner(op, Owner::ROOT),
@@ -183,14 +188,16 @@ pub(crate) fn copy(
         owner: named,
         clamp_mtime: None,
     };
+    let writing = tracer.span("copy");
     for item in selected.selection.items() {
         match op.unpack {
             Unpack::Archives if unpacked(item, &dir, &options, &merge, cancel)? => {}
             Unpack::Archives | Unpack::Never => copy_item(item, &dir, &options, cancel)?,
         }
     }
+    drop(writing);
     drop(dir);
-    Ok(root.commit(engine.now())?)
+    Ok(tracer.within("commit", || root.commit(engine.now()))?)
 }
 
 /// Unpacks the item into the destination, if it is an archive.

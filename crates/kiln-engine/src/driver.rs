@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_base::CancelToken;
 use kiln_base::events::{CacheVerdict, StepNumber, StepOutcome};
+use kiln_base::trace::{STEP, Since, Tracer};
 use kiln_cache::Found;
 use kiln_graph::{CopyFrom, CopyOp, Graph, KeyHasher, Op, Part, RunMount, RunOp, Step};
 use kiln_oci::Digest;
@@ -66,6 +67,8 @@ pub(crate) struct BuildDriver<'a> {
     pub(crate) forced: Vec<bool>,
     /// What the keys of steps that ran were made from, for the next build's `--explain`.
     pub(crate) ran: Mutex<Vec<(SlotId, Vec<KeyPart>)>>,
+    /// When steps became ready to run, where time is traced.
+    pub(crate) ready: Mutex<HashMap<usize, Since>>,
 }
 
 impl Driver for BuildDriver<'_> {
@@ -74,6 +77,7 @@ impl Driver for BuildDriver<'_> {
     type Error = StepError;
 
     fn fast_key(&self, index: usize, inputs: &[CacheKey]) -> Result<FastKey<CacheKey>, StepError> {
+        let _span = self.tracer(index).span("fast key");
         let step = self.step(index);
         Ok(match &step.op {
             Op::Copy(copy) if copy.from == CopyFrom::Context => FastKey::FromContent {
@@ -108,15 +112,17 @@ impl Driver for BuildDriver<'_> {
         inputs: &[Input<CacheKey, Product>],
         cancel: &CancelToken,
     ) -> Result<CacheKey, StepError> {
+        let tracer = self.tracer(index);
+        let _span = tracer.span("slow key");
         let step = self.step(index);
         self.learn(index, inputs);
         let copy = match &step.op {
             Op::Copy(copy) => copy,
-            Op::Run(run) => return self.mounts_key(step, run, inputs, cancel),
+            Op::Run(run) => return self.mounts_key((step, run), inputs, &tracer, cancel),
             _ => return Ok(self.definition_key(step, &[])),
         };
         let source = inputs.get(1).and_then(|input| input.output.as_ref());
-        let selected = self.select(copy, source, cancel)?;
+        let selected = self.select(copy, source, &tracer, cancel)?;
         let users = (copy.owners != 0).then(|| inputs[copy.owners].key);
         let key = content_key(step, inputs[0].key, users, selected.digest());
         self.selected
@@ -132,6 +138,7 @@ impl Driver for BuildDriver<'_> {
         keys: &Keys<CacheKey>,
         cancel: &CancelToken,
     ) -> Result<LookUp<CacheKey, Product>, StepError> {
+        let _span = self.tracer(index).span("look up");
         let step = self.step(index);
         match &step.op {
             // These cost nothing to have.
@@ -199,6 +206,9 @@ impl Driver for BuildDriver<'_> {
         keys: &Keys<CacheKey>,
         cancel: &CancelToken,
     ) -> Result<Option<Product>, StepError> {
+        let tracer = self.tracer(index);
+        self.waited(index, &tracer);
+        let _step = tracer.span(STEP);
         let build = self.step(index).meta.build;
         let Some(chain) = self
             .remote
@@ -212,6 +222,14 @@ impl Driver for BuildDriver<'_> {
         Ok(Some(Product::Root(chain)))
     }
 
+    fn ready(&self, index: usize) {
+        let tracer = self.tracer(index);
+        if tracer.is_on() {
+            let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+            ready.insert(index, tracer.since());
+        }
+    }
+
     fn run(
         &self,
         index: usize,
@@ -221,9 +239,12 @@ impl Driver for BuildDriver<'_> {
     ) -> Result<Product, StepError> {
         let number = self.numbers[index];
         let step = self.step(index);
+        let tracer = self.tracer(index);
+        self.waited(index, &tracer);
+        let _step = tracer.span(STEP);
         self.reporter.start(number);
         self.explain_miss(index, step, keys)?;
-        let result = self.execute(index, &inputs, cancel);
+        let result = self.execute(index, &inputs, &tracer, cancel);
         let outcome = match &result {
             Ok(_) => StepOutcome::Done,
             Err(_) if cancel.is_cancelled() => StepOutcome::Cancelled,
@@ -237,7 +258,7 @@ impl Driver for BuildDriver<'_> {
             }
         };
         if let (Product::Root(chain), true) = (&product, is_kept(&step.op)) {
-            self.store_result(keys, chain)?;
+            tracer.within("record", || self.store_result(keys, chain))?;
             self.note(index, *keys.primary(), keys, chain);
             self.submit(index, chain);
         }
@@ -294,6 +315,19 @@ impl BuildDriver<'_> {
     fn has_forced_input(&self, step: &Step) -> bool {
         let mut inputs = step.inputs.iter();
         inputs.any(|input| self.forced[input.as_usize()])
+    }
+
+    /// What takes the spans of a step.
+    fn tracer(&self, index: usize) -> Tracer {
+        self.reporter.tracer(self.numbers[index])
+    }
+
+    /// Says how long a step that now runs was ready to.
+    fn waited(&self, index: usize, tracer: &Tracer) {
+        if tracer.is_on() {
+            let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+            tracer.waited("wait for a slot", ready.remove(&index).unwrap_or_default());
+        }
     }
 
     fn step(&self, index: usize) -> &Step {
@@ -377,7 +411,7 @@ impl BuildDriver<'_> {
     fn submit(&self, index: usize, chain: &Chain) {
         for queue in &self.exported[index] {
             if let Some(queue) = self.layers.get(*queue) {
-                queue.submit(chain);
+                queue.submit(chain, &self.tracer(index));
             }
         }
     }
@@ -417,9 +451,9 @@ impl BuildDriver<'_> {
     /// The key of a process from its definition and the files that bind mounts show it.
     fn mounts_key(
         &self,
-        step: &Step,
-        run: &RunOp,
+        (step, run): (&Step, &RunOp),
         inputs: &[Input<CacheKey, Product>],
+        tracer: &Tracer,
         cancel: &CancelToken,
     ) -> Result<CacheKey, StepError> {
         let mounted = self.mounted(run, step);
@@ -442,7 +476,7 @@ impl BuildDriver<'_> {
             else {
                 return Err(StepError::NoContext);
             };
-            let digest = copy::digest_of(self.engine, chain, source, cancel)?;
+            let digest = copy::digest_of(self.engine, chain, source, tracer, cancel)?;
             hasher.field("mounted files", &digest);
         }
         Ok(CacheKey(hasher.finish()))
@@ -471,6 +505,7 @@ impl BuildDriver<'_> {
         &self,
         op: &CopyOp,
         source: Option<&Product>,
+        tracer: &Tracer,
         cancel: &CancelToken,
     ) -> Result<Arc<Selected>, StepError> {
         let known = || self.scans.lock().unwrap_or_else(PoisonError::into_inner);
@@ -496,7 +531,7 @@ impl BuildDriver<'_> {
             (CopyFrom::Root, Some(Product::Root(chain))) => From::Root(chain),
             (CopyFrom::Context | CopyFrom::Root, _) => return Err(StepError::NoContext),
         };
-        let selected = Arc::new(copy::select(self.engine, op, &from, cancel)?);
+        let selected = Arc::new(copy::select(self.engine, op, &from, tracer, cancel)?);
         if op.from == CopyFrom::Context {
             known().insert(scan, Arc::clone(&selected));
         }
@@ -516,6 +551,7 @@ impl BuildDriver<'_> {
         &self,
         index: usize,
         inputs: &[Product],
+        tracer: &Tracer,
         cancel: &CancelToken,
     ) -> Result<Product, StepError> {
         let progress = (self.reporter, self.numbers[index]);
@@ -530,7 +566,9 @@ impl BuildDriver<'_> {
             Op::Scratch => Chain::default(),
             Op::Image(image) => {
                 let chain = self.base_chain(&image.manifest)?;
-                self.engine.unpack_chain(&chain, progress, cancel)?;
+                tracer.within("unpack", || {
+                    self.engine.unpack_chain(&chain, progress, cancel)
+                })?;
                 chain
             }
             Op::Http(op) => self
@@ -549,10 +587,10 @@ impl BuildDriver<'_> {
             Op::Copy(op) => {
                 let selected = match self.selected(index) {
                     Some(selected) => selected,
-                    None => self.select(op, inputs.get(1), cancel)?,
+                    None => self.select(op, inputs.get(1), tracer, cancel)?,
                 };
                 let roots = (root(0)?, root(op.owners)?);
-                copy::copy(self.engine, op, &selected, roots, cancel)?
+                copy::copy((self.engine, tracer), op, &selected, roots, cancel)?
             }
             Op::Merge => root(0)?.with_all(root(1)?),
         };

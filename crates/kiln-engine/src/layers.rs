@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use kiln_base::trace::{Since, Tracer};
 use kiln_base::{CancelGuard, CancelToken, Timestamp};
 use kiln_graph::KeyHasher;
 use kiln_layer::{DiffOptions, LayerCompression, LayerOptions, diff, recompress, write_layer};
@@ -81,9 +82,17 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    waiting: Vec<Chain>,
+    waiting: Vec<Waiting>,
     results: HashMap<SnapshotId, Slot>,
     closed: bool,
+}
+
+/// A layer in line: the topmost of a chain.
+struct Waiting {
+    chain: Chain,
+    /// Takes the spans of the step that made the layer.
+    tracer: Tracer,
+    since: Since,
 }
 
 enum Slot {
@@ -111,14 +120,18 @@ impl<'a> LayerQueue<'a> {
     }
 
     /// Puts the topmost layer of the chain in line, unless it is there already.
-    pub(crate) fn submit(&self, chain: &Chain) {
+    pub(crate) fn submit(&self, chain: &Chain, tracer: &Tracer) {
         let Some(top) = chain.layers.last() else {
             return;
         };
         let mut state = self.shared.lock();
         if !state.results.contains_key(&top.snapshot) {
             state.results.insert(top.snapshot.clone(), Slot::Pending);
-            state.waiting.push(chain.clone());
+            state.waiting.push(Waiting {
+                chain: chain.clone(),
+                tracer: tracer.clone(),
+                since: tracer.since(),
+            });
             self.shared.changed.notify_all();
         }
     }
@@ -127,8 +140,15 @@ impl<'a> LayerQueue<'a> {
     /// that the build started for it.
     pub(crate) fn work(&self) {
         let _guard = CancelOnPanic(&self.cancel);
-        while let Some(chain) = self.next() {
-            let result = self.make(&chain);
+        self.engine.tracer.name_thread("layers");
+        while let Some(waiting) = self.next() {
+            let Waiting {
+                chain,
+                tracer,
+                since,
+            } = waiting;
+            tracer.waited("wait for the packer", since);
+            let result = tracer.within("layer", || self.make(&chain, &tracer));
             let slot = match result {
                 Ok(record) => Slot::Ready(record),
                 Err(error) => Slot::Failed(error),
@@ -153,9 +173,10 @@ impl<'a> LayerQueue<'a> {
     fn ready(&self, chain: &Chain, terms: LayerTerms) -> Result<Vec<ReadyLayer>, LayerError> {
         for end in 1..=chain.layers.len() {
             if self.is_made(&chain.layers[end - 1], terms) {
-                self.submit(&Chain {
+                let chain = Chain {
                     layers: chain.layers[..end].to_vec(),
-                });
+                };
+                self.submit(&chain, &self.engine.tracer);
             }
         }
         chain
@@ -223,7 +244,7 @@ impl<'a> LayerQueue<'a> {
         }
     }
 
-    fn next(&self) -> Option<Chain> {
+    fn next(&self) -> Option<Waiting> {
         let mut state = self.shared.lock();
         loop {
             if self.cancel.is_cancelled() {
@@ -240,18 +261,25 @@ impl<'a> LayerQueue<'a> {
     }
 
     /// Finds the blob of the chain's topmost layer, or makes it.
-    fn make(&self, chain: &Chain) -> Result<LayerRecord, LayerError> {
+    fn make(&self, chain: &Chain, tracer: &Tracer) -> Result<LayerRecord, LayerError> {
         let Some((top, below)) = chain.layers.split_last() else {
             return Err(LayerError::Empty);
         };
         match &top.origin {
-            Origin::Image(image) if !self.is_clamped(image) => self.recompress(image),
-            Origin::Image(_) | Origin::Step { .. } => self.pack(top, below),
+            Origin::Image(image) if !self.is_clamped(image) => {
+                tracer.within("recompress", || self.recompress(image))
+            }
+            Origin::Image(_) | Origin::Step { .. } => self.pack(top, below, tracer),
         }
     }
 
     /// Packs what a step changed.
-    fn pack(&self, top: &ChainLayer, below: &[ChainLayer]) -> Result<LayerRecord, LayerError> {
+    fn pack(
+        &self,
+        top: &ChainLayer,
+        below: &[ChainLayer],
+        tracer: &Tracer,
+    ) -> Result<LayerRecord, LayerError> {
         let store = &self.engine.store;
         let fingerprint = self.format.fingerprint();
         if let Some(record) = store.layer(&top.snapshot, &fingerprint)? {
@@ -267,14 +295,20 @@ impl<'a> LayerQueue<'a> {
             xattrs: self.engine.machine.overlay_xattrs(),
             clamp_mtime: self.format.clamp,
         };
-        let changes = diff(&upper, &lowers?, &options, &self.cancel)?;
+        let lowers = lowers?;
+        let changes = tracer.within("diff", || diff(&upper, &lowers, &options, &self.cancel))?;
         let mut blob = store.blob_writer()?;
         let options = LayerOptions {
             compression: self.format.compression,
             clamp_mtime: self.format.clamp,
             threads: self.format.threads,
         };
+        let mut span = tracer.span("write");
         let summary = write_layer(&changes, &mut blob, &options, &self.cancel)?;
+        span.number("bytes", summary.uncompressed_size);
+        span.number("compressed_bytes", summary.size);
+        drop(span);
+        let _span = tracer.span("keep the blob");
         blob.commit(Some((&summary.digest, summary.size)))?;
         let record = LayerRecord {
             diff_id: summary.diff_id,

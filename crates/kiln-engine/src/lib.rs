@@ -57,6 +57,7 @@ mod workdir;
 use std::num::NonZeroUsize;
 
 use kiln_base::Timestamp;
+use kiln_base::trace::Tracer;
 use kiln_store::{Clock, Store};
 use kiln_sys::namespace::Grade;
 use machine::Machine;
@@ -88,6 +89,7 @@ pub struct Engine {
     machine: Machine,
     clock: Clock,
     settings: Settings,
+    tracer: Tracer,
 }
 
 /// What an engine is told once.
@@ -118,7 +120,15 @@ impl Engine {
             machine,
             clock,
             settings,
+            tracer: Tracer::off(),
         }
+    }
+
+    /// The same engine, which says where its time goes. Steps are numbered within one build: who
+    /// runs several at a time, and wants to tell them apart, gives each an engine of its own.
+    #[must_use]
+    pub fn traced(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
     }
 
     /// The store that the engine works on.

@@ -123,8 +123,11 @@ impl<'a> Opened<'a> {
         reporter: &Reporter<'_>,
         cancel: &CancelToken,
     ) -> Result<Self, BuildError> {
+        let opening = reporter.phases().span("read the Dockerfile");
         let (context, dockerfile) = contexts.open_main(request, reporter, cancel)?;
-        let (tree, diagnostics) = kiln_dockerfile::parse(&dockerfile.text);
+        drop(opening);
+        let parsed = || kiln_dockerfile::parse(&dockerfile.text);
+        let (tree, diagnostics) = reporter.phases().within("parse", parsed);
         if diagnostics.iter().any(Diagnostic::is_error) {
             return Err(refused(&dockerfile, diagnostics));
         }
@@ -259,10 +262,16 @@ impl Planner<'_, '_> {
         }
         loop {
             self.cancel.check()?;
-            match lower(&opened.tree, &options, &facts, &self.steps) {
+            let tracer = &self.engine.tracer;
+            match tracer.within("lower", || {
+                lower(&opened.tree, &options, &facts, &self.steps)
+            }) {
                 Err(errors) => return Err(refused(&opened.dockerfile, errors)),
                 Ok(Lowering::Done(lowered)) => return Ok(*lowered),
-                Ok(Lowering::Needs(needs)) => self.find(opened, &needs, &mut facts)?,
+                Ok(Lowering::Needs(needs)) => {
+                    let _span = tracer.span("find bases and sources");
+                    self.find(opened, &needs, &mut facts)?;
+                }
             }
         }
     }

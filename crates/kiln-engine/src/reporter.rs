@@ -9,6 +9,7 @@ use kiln_base::CancelToken;
 use kiln_base::events::{
     BuildEvent, CacheVerdict, Events, Progress, StepNumber, StepOutcome, Stream,
 };
+use kiln_base::trace::{self, Tracer};
 
 use crate::redact::Redactor;
 use crate::request::BuildRequest;
@@ -20,6 +21,7 @@ pub(crate) struct Reporter<'a> {
     next: AtomicU32,
     started: Mutex<BTreeSet<StepNumber>>,
     redactor: Redactor,
+    tracer: Tracer,
 }
 
 impl<'a> Reporter<'a> {
@@ -31,7 +33,24 @@ impl<'a> Reporter<'a> {
             next: AtomicU32::new(1),
             started: Mutex::new(BTreeSet::new()),
             redactor: Redactor::none(),
+            tracer: Tracer::off(),
         }
+    }
+
+    /// The same, which also says where time goes.
+    pub(crate) fn traced(self, tracer: &Tracer) -> Self {
+        let tracer = tracer.clone();
+        Self { tracer, ..self }
+    }
+
+    /// What takes the spans that are of no step.
+    pub(crate) const fn phases(&self) -> &Tracer {
+        &self.tracer
+    }
+
+    /// What takes the spans of one step.
+    pub(crate) fn tracer(&self, step: StepNumber) -> Tracer {
+        self.tracer.of_step(step)
     }
 
     /// The same for builds: the values of their secrets are in no output that is told.
@@ -46,10 +65,9 @@ impl<'a> Reporter<'a> {
     /// Declares a step under the next free number.
     pub(crate) fn declare(&self, name: &str) -> StepNumber {
         let step = StepNumber(self.next.fetch_add(1, Ordering::Relaxed));
-        self.events.emit(BuildEvent::StepDeclared {
-            step,
-            name: Arc::from(name),
-        });
+        let name = Arc::from(name);
+        self.tracer.name_step(step, &name);
+        self.events.emit(BuildEvent::StepDeclared { step, name });
         step
     }
 
@@ -137,7 +155,9 @@ impl<'a> Reporter<'a> {
     ) -> Result<T, E> {
         let step = self.declare(name);
         self.start(step);
+        let span = self.tracer(step).span(trace::STEP);
         let result = work(step);
+        drop(span);
         let outcome = match &result {
             Ok(_) => StepOutcome::Done,
             Err(_) if cancel.is_cancelled() => StepOutcome::Cancelled,

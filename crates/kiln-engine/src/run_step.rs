@@ -32,8 +32,11 @@ pub(crate) fn run(
     cancel: &CancelToken,
 ) -> Result<Chain, StepError> {
     let below = inputs.first().copied().ok_or(StepError::NoContext)?;
-    let opened = OpenMounts::open(engine, request, op, inputs, cancel)?;
-    let root = engine.writable_root(below)?;
+    let tracer = reporter.tracer(number);
+    let opened = tracer.within("open mounts", || {
+        OpenMounts::open(engine, request, op, inputs, cancel)
+    })?;
+    let root = tracer.within("mount", || engine.writable_root(below))?;
     let dir = root.dir(engine)?;
     let network = network(op.network, request.steps.network);
     let mut env = op.env.clone();
@@ -68,10 +71,12 @@ pub(crate) fn run(
     let mut output = |stream, bytes: &[u8]| reporter.output(number, stream, bytes);
     let confinement = confinement(op, &request.steps)?;
     let control = Control::new();
+    let sandbox = tracer.span("sandbox");
     let status = match run_confined(&spec, &confinement, &mut output, cancel, &control) {
         Err(ExecError::Cancelled) => return Err(Cancelled.into()),
         result => result?,
     };
+    drop(sandbox);
     cancel.check()?;
     if !status.is_success() {
         return Err(StepError::Process {
@@ -80,7 +85,7 @@ pub(crate) fn run(
         });
     }
     drop(spec);
-    Ok(root.commit(engine.now())?)
+    Ok(tracer.within("commit", || root.commit(engine.now()))?)
 }
 
 /// Each name once, with the value that it was given last: programs differ in which of two they see.

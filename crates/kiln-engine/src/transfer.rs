@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use kiln_base::CancelToken;
 use kiln_base::events::{Events, StepNumber};
+use kiln_base::trace::{Span, Tracer};
 use kiln_image::{Image, reachable};
 use kiln_oci::{Descriptor, Digest, Document, Platform, Reference};
 use kiln_registry::Client;
@@ -40,7 +41,7 @@ impl Engine {
         events: &dyn Events,
         cancel: &CancelToken,
     ) -> Result<Image, BaseError> {
-        let reporter = Reporter::new(events);
+        let reporter = Reporter::new(events).traced(&self.tracer);
         let Base { image, .. } = self.base(reference, platform, Pull::Always, &reporter, cancel)?;
         self.store.sync()?;
         Ok(image)
@@ -55,7 +56,7 @@ impl Engine {
         cancel: &CancelToken,
     ) -> Result<Descriptor, crate::OutputError> {
         let target = self.find_image(source)?.target;
-        let reporter = Reporter::new(events);
+        let reporter = Reporter::new(events).traced(&self.tracer);
         reporter.step(&format!("push {}", name.familiar()), cancel, |number| {
             self.push_image(&target, (&self.registry, name), (&reporter, number), cancel)
         })?;
@@ -73,7 +74,10 @@ impl Engine {
             reference: reference.clone(),
             source,
         };
-        let mut found = self.registry.resolve(reference, cancel)?;
+        let tracer = progress.0.tracer(progress.1);
+        let resolve =
+            |reference| tracer.within("resolve", || self.registry.resolve(reference, cancel));
+        let mut found = resolve(reference)?;
         let mut document =
             Document::parse(&found.bytes, Some(&found.descriptor.media_type)).map_err(unusable)?;
         if let Document::Index(index) = &document {
@@ -84,7 +88,7 @@ impl Engine {
                     platform: platform.clone(),
                 })?;
             let pinned = reference.with_digest(chosen.digest.clone());
-            found = self.registry.resolve(&pinned, cancel)?;
+            found = resolve(&pinned)?;
             document = Document::parse(&found.bytes, Some(&found.descriptor.media_type))
                 .map_err(unusable)?;
         }
@@ -98,8 +102,10 @@ impl Engine {
             .chain(&manifest.layers)
             .collect();
         in_parallel(&blobs, |blob| {
+            let _span = blob_span(&tracer, "download", blob);
             self.pull_blob(reference, blob, progress, cancel)
         })?;
+        let _span = tracer.span("keep the image");
         let stored = self.store.write_blob(&found.bytes);
         stored.map_err(|source| TransferError::Blob {
             reference: reference.clone(),
@@ -165,7 +171,9 @@ impl Engine {
         let (documents, content): (Vec<&Descriptor>, Vec<&Descriptor>) =
             all.iter().partition(is_document);
         let mounts = self.mount_candidates(name)?;
+        let tracer = progress.0.tracer(progress.1);
         in_parallel(&content, |blob| {
+            let _span = blob_span(&tracer, "push blob", blob);
             self.push_blob((registry, name), blob, &mounts, progress, cancel)
         })?;
         for document in documents {
@@ -184,6 +192,7 @@ impl Engine {
             } else {
                 name.with_digest(document.digest.clone())
             };
+            let _span = blob_span(&tracer, "push manifest", document);
             registry.push_manifest(&place, &document.media_type, &bytes, cancel)?;
         }
         Ok(())
@@ -271,6 +280,14 @@ fn in_parallel(
             Err(panic) => std::panic::resume_unwind(panic),
         })
     })
+}
+
+/// A span of what is done with one blob.
+fn blob_span(tracer: &Tracer, name: &'static str, blob: &Descriptor) -> Span {
+    let mut span = tracer.span(name);
+    span.text("digest", || blob.digest.to_string());
+    span.number("bytes", blob.size);
+    span
 }
 
 /// A sink that says how far a download is.

@@ -46,7 +46,10 @@ impl Engine {
         };
         // One lock for all images on this bottom layer, not one for each layer: two processes that
         // each held some of the other's layers would wait for ever.
-        let _lock = self.store.lock_snapshot(&bottom.snapshot, cancel)?;
+        let tracer = reporter.tracer(number);
+        let _lock = tracer.within("lock the base", || {
+            self.store.lock_snapshot(&bottom.snapshot, cancel)
+        })?;
         let slots: Vec<Mutex<Option<Unpacked>>> =
             chain.layers.iter().map(|_| Mutex::default()).collect();
         let next = AtomicUsize::new(0);
@@ -72,7 +75,7 @@ impl Engine {
         })?;
         for (index, slot) in slots.into_iter().enumerate() {
             if let Some(unpacked) = slot.into_inner().unwrap_or_else(PoisonError::into_inner) {
-                self.complete(chain, index, unpacked)?;
+                tracer.within("complete layer", || self.complete(chain, index, unpacked))?;
             }
         }
         Ok(())
@@ -111,6 +114,9 @@ impl Engine {
             expected: None,
             diff_id: Some(image.diff_id.clone()),
         };
+        let mut span = reporter.tracer(number).span("unpack layer");
+        span.text("digest", || digest.to_string());
+        span.number("compressed_bytes", image.blob.size);
         let report = unpack(blob, &into, &options, cancel).map_err(|source| RootError::Unpack {
             layer: digest.clone(),
             source,

@@ -96,6 +96,8 @@ pub(crate) struct Board<'a, K, O> {
     in_hand: BTreeSet<usize>,
     /// How many of `in_hand` are about keys.
     keying: usize,
+    /// What was put into `to_run` since [`Board::take_ready`].
+    ready: Vec<usize>,
 }
 
 impl<'a, K: Clone, O: Clone> Board<'a, K, O> {
@@ -129,6 +131,7 @@ impl<'a, K: Clone, O: Clone> Board<'a, K, O> {
             to_fetch: BTreeSet::new(),
             in_hand: BTreeSet::new(),
             keying: 0,
+            ready: Vec::new(),
         };
         for &target in targets {
             board.want(target);
@@ -190,6 +193,11 @@ impl<'a, K: Clone, O: Clone> Board<'a, K, O> {
         };
         self.in_hand.insert(step);
         Some(Task { step, work })
+    }
+
+    /// The steps that became ready to run since this was asked last.
+    pub(crate) fn take_ready(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.ready)
     }
 
     /// Takes in what became of a task.
@@ -378,6 +386,7 @@ impl<'a, K: Clone, O: Clone> Board<'a, K, O> {
             }
             self.slots[step].status = Status::Running { key };
             self.to_run.insert(step, keys);
+            self.ready.push(step);
         }
     }
 

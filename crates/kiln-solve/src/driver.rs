@@ -54,6 +54,9 @@ pub trait Driver: Sync {
         cancel: &CancelToken,
     ) -> Result<Option<Self::Output>, Self::Error>;
 
+    /// The step can be fetched or run, and waits for a thread: for those who measure.
+    fn ready(&self, _step: usize) {}
+
     /// Does the step and stores its result, under [`Keys::primary`] and findable by both keys.
     /// Returns early once `cancel` is set; what it returns then is dropped.
     fn run(

@@ -128,7 +128,11 @@ impl<'a, D: Driver> Pool<'a, D> {
             if shared.end.is_some() || self.stop.is_cancelled() || shared.board.is_finished() {
                 break;
             }
-            if let Some(task) = shared.board.take() {
+            let task = shared.board.take();
+            for step in shared.board.take_ready() {
+                self.driver.ready(step);
+            }
+            if let Some(task) = task {
                 self.invite_help(scope, &mut shared);
                 drop(shared);
                 let step = task.step;

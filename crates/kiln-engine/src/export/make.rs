@@ -128,7 +128,9 @@ impl Maker<'_, '_> {
     /// Puts one platform's image together.
     fn image(&self, planned: &PlannedResult, chain: &Chain) -> Result<Image, BuildError> {
         let (engine, request) = (self.exporter.engine, self.build.request);
-        let ready = self.layers.ready(chain)?;
+        let tracer = self.exporter.reporter.phases();
+        let ready = tracer.within("wait for layers", || self.layers.ready(chain))?;
+        let _span = tracer.span("write documents");
         let annotations = self
             .packing
             .annotations_of(AnnotationLevel::Manifest, Some(&planned.platform));
