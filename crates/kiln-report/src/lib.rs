@@ -1,5 +1,5 @@
 //! Builds and graphs drawn for people: text for a terminal, DOT for Graphviz, SVG and HTML for a
-//! browser.
+//! browser, and the trace of a build for a trace viewer.
 //!
 //! Everything here is a function from a value to a text, and equal values give equal texts. What
 //! a build prints is a stranger's: every text is freed of escape sequences and control characters
@@ -11,8 +11,10 @@
 mod escape;
 mod graph;
 mod timeline;
+mod trace;
 
 pub use graph::{Drawing, Node};
 pub use timeline::{
     BuildFailure, BuildRecord, BuildStatus, SourceLine, StepRecord, StepStatus, html, table,
 };
+pub use trace::chrome_trace;
