@@ -24,13 +24,19 @@ pub const STEP: &str = "step";
 #[derive(Clone, Default)]
 pub struct Tracer {
     sink: Option<Arc<Sink>>,
-    step: Option<StepNumber>,
+    step: Option<TracedStep>,
 }
 
 struct Sink {
     clock: Box<dyn Fn() -> Duration + Send + Sync>,
     thread: fn() -> u64,
-    trace: Mutex<Trace>,
+    told: Mutex<Told>,
+}
+
+#[derive(Default)]
+struct Told {
+    trace: Trace,
+    steps: BTreeMap<StepNumber, Arc<str>>,
 }
 
 /// All that a tracer was told.
@@ -39,8 +45,6 @@ pub struct Trace {
     /// What was done, in the order in which it ended. Of one [`Track::Thread`] any two are apart or
     /// one is inside the other.
     pub spans: Vec<SpanRecord>,
-    /// What steps are called.
-    pub steps: BTreeMap<StepNumber, Arc<str>>,
     /// What threads are for, where they said so.
     pub threads: BTreeMap<u64, &'static str>,
 }
@@ -57,9 +61,18 @@ pub struct SpanRecord {
     /// When it ended, not before `from`.
     pub to: Duration,
     /// The step that it was done for.
-    pub step: Option<StepNumber>,
+    pub step: Option<TracedStep>,
     /// What else is known of it.
     pub notes: Vec<(&'static str, Note)>,
+}
+
+/// A step as a span knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TracedStep {
+    /// Its number in its build.
+    pub number: StepNumber,
+    /// What it was called when the span began; empty where nobody had said.
+    pub name: Arc<str>,
 }
 
 /// Who does what a span says.
@@ -124,7 +137,7 @@ impl Tracer {
             sink: Some(Arc::new(Sink {
                 clock: Box::new(clock),
                 thread,
-                trace: Mutex::default(),
+                told: Mutex::default(),
             })),
             step: None,
         }
@@ -138,9 +151,13 @@ impl Tracer {
     /// The same tracer for what is done for a step: its spans say so.
     #[must_use]
     pub fn of_step(&self, step: StepNumber) -> Self {
+        let known = |sink: &Arc<Sink>| sink.lock().steps.get(&step).cloned();
         Self {
             sink: self.sink.clone(),
-            step: self.sink.is_some().then_some(step),
+            step: self.sink.as_ref().map(|sink| TracedStep {
+                number: step,
+                name: known(sink).unwrap_or_default(),
+            }),
         }
     }
 
@@ -155,7 +172,7 @@ impl Tracer {
     pub fn name_thread(&self, name: &'static str) {
         if let Some(sink) = &self.sink {
             let thread = (sink.thread)();
-            sink.lock().threads.insert(thread, name);
+            sink.lock().trace.threads.insert(thread, name);
         }
     }
 
@@ -185,12 +202,12 @@ impl Tracer {
     pub fn waited(&self, name: &'static str, since: Since) {
         if let (Some(sink), Since(Some(from))) = (&self.sink, since) {
             let to = (sink.clock)();
-            sink.lock().spans.push(SpanRecord {
+            sink.lock().trace.spans.push(SpanRecord {
                 name,
                 track: Track::Waiting,
                 from,
                 to,
-                step: self.step,
+                step: self.step.clone(),
                 notes: Vec::new(),
             });
         }
@@ -201,12 +218,12 @@ impl Tracer {
     pub fn add(&self, name: &'static str, from: Duration, to: Duration) {
         if let Some(sink) = &self.sink {
             let track = Track::Thread((sink.thread)());
-            sink.lock().spans.push(SpanRecord {
+            sink.lock().trace.spans.push(SpanRecord {
                 name,
                 track,
                 from,
                 to: to.max(from),
-                step: self.step,
+                step: self.step.clone(),
                 notes: Vec::new(),
             });
         }
@@ -224,14 +241,14 @@ impl Tracer {
     pub fn take(&self) -> Trace {
         self.sink
             .as_ref()
-            .map(|sink| std::mem::take(&mut *sink.lock()))
+            .map(|sink| std::mem::take(&mut sink.lock().trace))
             .unwrap_or_default()
     }
 }
 
 impl Sink {
-    fn lock(&self) -> MutexGuard<'_, Trace> {
-        self.trace.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -265,17 +282,21 @@ impl Span {
 impl Drop for Span {
     fn drop(&mut self) {
         let Some(open) = self.0.take() else { return };
-        let Some(sink) = &open.tracer.sink else {
+        let Tracer {
+            sink: Some(sink),
+            step,
+        } = open.tracer
+        else {
             return;
         };
         let to = (sink.clock)();
         let track = Track::Thread((sink.thread)());
-        sink.lock().spans.push(SpanRecord {
+        sink.lock().trace.spans.push(SpanRecord {
             name: open.name,
             track,
             from: open.from,
             to,
-            step: open.tracer.step,
+            step,
             notes: open.notes,
         });
     }
@@ -346,14 +367,11 @@ mod tests {
         work(&tracer);
         let trace = tracer.take();
         let mut text = String::new();
-        for (step, name) in &trace.steps {
-            _ = writeln!(text, "step {} is {name}", step.0);
-        }
         for (thread, name) in &trace.threads {
             _ = writeln!(text, "thread {thread} is {name}");
         }
         for span in &trace.spans {
-            let step = span.step.map(|step| step.0);
+            let step = span.step.as_ref().map(|step| (step.number.0, &*step.name));
             _ = writeln!(
                 text,
                 "{} {:?} {:?}..{:?} {step:?} {:?}",
@@ -374,7 +392,7 @@ mod tests {
                 outer.text("verdict", || "miss");
             },
             &expect![[r#"
-                key Thread(7) 1ms..2ms Some(2) []
+                key Thread(7) 1ms..2ms Some((2, "")) []
                 solve Thread(7) 0ns..3ms None [("steps", Number(3)), ("verdict", Text("miss"))]
             "#]],
         );
@@ -389,9 +407,9 @@ mod tests {
                 step.waited("wait", since);
                 step.waited("wait", Since::default());
             },
-            &expect![[r"
-                wait Waiting 0ns..1ms Some(1) []
-            "]],
+            &expect![[r#"
+                wait Waiting 0ns..1ms Some((1, "")) []
+            "#]],
         );
     }
 
@@ -416,15 +434,17 @@ mod tests {
     fn names_are_kept() {
         check(
             |tracer| {
-                tracer.name_step(StepNumber(1), &Arc::from("RUN make"));
                 tracer.name_thread("packing layers");
+                tracer.name_step(StepNumber(1), &Arc::from("RUN make"));
+                drop(tracer.of_step(StepNumber(1)).span("key"));
+                tracer.name_step(StepNumber(1), &Arc::from("another build's"));
                 tracer.add("start", Duration::ZERO, Duration::from_millis(1));
             },
-            &expect![[r"
-                step 1 is RUN make
+            &expect![[r#"
                 thread 7 is packing layers
+                key Thread(7) 0ns..1ms Some((1, "RUN make")) []
                 start Thread(7) 0ns..1ms None []
-            "]],
+            "#]],
         );
     }
 

@@ -42,7 +42,7 @@ pub fn chrome_trace(trace: &Trace) -> String {
     placed.reverse();
     placed.sort_by_key(|(row, span)| (*row, span.from, std::cmp::Reverse(span.to)));
     for (row, span) in placed {
-        lines.push(event(trace, row + 1, span));
+        lines.push(event(row + 1, span));
     }
     let events = lines.join(",\n");
     format!("{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n{events}\n]}}\n")
@@ -55,14 +55,12 @@ fn metadata(kind: &str, row: usize, key: &str, value: &str) -> String {
     )
 }
 
-fn event(trace: &Trace, row: usize, span: &SpanRecord) -> String {
-    let title = span.step.and_then(|step| trace.steps.get(&step));
-    let title = title.map(|title| quoted(title));
-    let name = match &title {
-        Some(title) if span.name == STEP => title.clone(),
+fn event(row: usize, span: &SpanRecord) -> String {
+    let name = match &span.step {
+        Some(step) if span.name == STEP => quoted(&step.name),
         _ => quoted(span.name),
     };
-    let category = match (span.track, span.step) {
+    let category = match (span.track, &span.step) {
         (Track::Waiting, _) => WAITING,
         (Track::Thread(_), Some(_)) => "step",
         (Track::Thread(_), None) => "build",
@@ -74,11 +72,9 @@ fn event(trace: &Trace, row: usize, span: &SpanRecord) -> String {
         microseconds(span.to.saturating_sub(span.from)),
     );
     let mut args = Vec::new();
-    if let Some(step) = span.step {
-        args.push(format!("\"step\":{}", step.0));
-    }
-    if let Some(title) = title {
-        args.push(format!("\"name\":{title}"));
+    if let Some(step) = &span.step {
+        args.push(format!("\"step\":{}", step.number.0));
+        args.push(format!("\"name\":{}", quoted(&step.name)));
     }
     for (key, note) in &span.notes {
         args.push(match note {
@@ -214,6 +210,7 @@ mod tests {
 
     use expect_test::{Expect, expect};
     use kiln_base::events::StepNumber;
+    use kiln_base::trace::TracedStep;
     use proptest::prelude::*;
 
     use super::*;
@@ -224,7 +221,10 @@ mod tests {
             track,
             from: Duration::from_nanos(from),
             to: Duration::from_nanos(to),
-            step: step.map(StepNumber),
+            step: step.map(|number| TracedStep {
+                number: StepNumber(number),
+                name: Arc::from("[1/1] RUN echo \"a\\b\"\u{1b}[1m"),
+            }),
             notes: Vec::new(),
         }
     }
@@ -251,7 +251,6 @@ mod tests {
                 write,
                 span("build", main, 0, 10_000, None),
             ],
-            steps: [(StepNumber(1), Arc::from("[1/1] RUN echo \"a\\b\"\u{1b}[1m"))].into(),
             threads: [(10, "main"), (30, "layers")].into(),
         };
         check(

@@ -36,6 +36,11 @@ pub fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
+/// The calling thread as the kernel numbers it.
+pub fn thread_id() -> u64 {
+    u64::from(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs())
+}
+
 /// Columns and rows of a terminal; `None` for what is no terminal, or one that does not know.
 pub fn terminal_size(terminal: &impl AsFd) -> Option<(u16, u16)> {
     let size = rustix::termios::tcgetwinsize(terminal).ok()?;

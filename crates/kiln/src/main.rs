@@ -23,6 +23,7 @@ mod commands;
 mod error;
 mod interrupt;
 mod plugin;
+mod profile;
 mod render;
 mod settings;
 mod spool;
@@ -62,7 +63,8 @@ fn main() -> ExitCode {
         }
         Start::Refused(reason) => return end(&CliError::usage(reason), Style::plain()),
     };
-    let cli = match args::parse(words) {
+    let tracer = profile::tracer(&words);
+    let cli = match tracer.within("arguments", || args::parse(words)) {
         Ok(cli) => cli,
         Err(error) => return explain(&error),
     };
@@ -73,7 +75,7 @@ fn main() -> ExitCode {
     let color = cli.globals.color.unwrap_or(ColorChoice::Auto);
     let mut style = terminal::style(color, &environment);
     let result = commands::run_without_settings(&cli.command).unwrap_or_else(|| {
-        let invocation = Invocation::decide(&cli, environment)?;
+        let invocation = Invocation::decide(&cli, environment, tracer)?;
         style = invocation.style;
         commands::run(&cli.command, &invocation)
     });

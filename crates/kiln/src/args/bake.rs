@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 
-use super::ProgressChoice;
 use super::values::parse_switch;
+use super::{ProfileArgs, ProgressChoice};
 
 /// Build the targets of a bake file
 #[derive(Debug, Args)]
@@ -114,6 +114,9 @@ pub(crate) struct BakeArgs {
     /// Say more; the same as `--explain`
     #[arg(short = 'D', long)]
     pub(crate) debug: bool,
+
+    #[command(flatten)]
+    pub(crate) profile: ProfileArgs,
 
     /// The builder instance; kiln has none
     #[arg(long, hide = true, value_name = "NAME")]

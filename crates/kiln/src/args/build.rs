@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 
-use super::ProgressChoice;
+use super::{ProfileArgs, ProgressChoice};
 use super::legacy::LegacyArgs;
 use super::values::{Assignment, CompressionName, FormatName, NetworkName, parse_switch};
 
@@ -286,6 +286,9 @@ pub(crate) struct ShowArgs {
     /// Say more; the same as `--explain`
     #[arg(short = 'D', long)]
     pub(crate) debug: bool,
+
+    #[command(flatten)]
+    pub(crate) profile: ProfileArgs,
 
     /// Answer a question about the file instead of building: check, outline, targets; with
     /// `,format=json` as JSON

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::ProfileArgs;
+
 /// Fetch images from a registry
 #[derive(Debug, Args)]
 pub(crate) struct PullArgs {
@@ -18,6 +20,9 @@ pub(crate) struct PullArgs {
     /// Print nothing but the image's ID
     #[arg(short, long)]
     pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    pub(crate) profile: ProfileArgs,
 }
 
 /// Send an image to a registry
@@ -44,6 +49,9 @@ pub(crate) struct PushArgs {
     /// Print nothing but the digest
     #[arg(short, long)]
     pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    pub(crate) profile: ProfileArgs,
 }
 
 /// Write images to an archive

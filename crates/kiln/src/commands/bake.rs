@@ -24,11 +24,14 @@ use crate::terminal::{self, print, tell};
 
 pub(super) fn bake(args: &BakeArgs, invocation: &Invocation) -> Result<ExitCode, CliError> {
     let environment = &invocation.environment;
+    let tracer = &invocation.tracer;
+    let reading = tracer.span("bake files");
     let input = input(args, environment, super::now(), &mut io::stdin())?;
     if let Some(list) = &args.list {
         return print_list(list, &input);
     }
     let bake = kiln_bake::read(&input)?;
+    drop(reading);
     for warning in &bake.warnings {
         tell(&format!("warning: {warning}\n"));
     }
@@ -37,7 +40,7 @@ pub(super) fn bake(args: &BakeArgs, invocation: &Invocation) -> Result<ExitCode,
         return Ok(ExitCode::SUCCESS);
     }
     check_permissions(args, &bake, environment)?;
-    let plans = plans(args, &bake, invocation)?;
+    let plans = tracer.within("request", || plans(args, &bake, invocation))?;
     let call = asked(args).map(|text| call::parse("--call", text));
     if let Some(call) = call.transpose()?.flatten() {
         return answer_all(call, &plans, &bake);
@@ -129,13 +132,16 @@ fn build_all(
     }
     let engine = invocation.open_engine()?;
     let mode = terminal::mode(settings.progress, environment);
+    let beginning = invocation.tracer.span("begin the record");
     let progress = Progress::begin(Work::Build, mode, invocation.style, invocation.log());
     tell_once(&notes, &progress);
     let recorder = Recorder::begin(engine.store(), &requests, &progress);
     let cancel = CancelToken::new();
     let watch = interrupt::watch(cancel.clone(), progress.notes());
+    drop(beginning);
     let result = engine.build_all(&requests, &recorder.events(progress.events()), &cancel);
     drop(watch);
+    let _ending = invocation.tracer.span("end the record");
     let outcomes = match result {
         Ok(outcomes) => outcomes,
         Err(error) => {

@@ -25,7 +25,10 @@ pub(super) fn build(args: &BuildArgs, invocation: &Invocation) -> Result<ExitCod
         kiln_sys::files::remove_file(environment.resolve(path))?;
     }
     let mut stdin = std::io::stdin();
-    let plan = build::resolve(args, settings, environment, &mut stdin)?;
+    let tracer = &invocation.tracer;
+    let plan = tracer.within("request", || {
+        build::resolve(args, settings, environment, &mut stdin)
+    })?;
     if let Some(call) = plan.call {
         return answer(call, &plan);
     }
@@ -33,14 +36,17 @@ pub(super) fn build(args: &BuildArgs, invocation: &Invocation) -> Result<ExitCod
     refuse_terminal(request)?;
     let engine = invocation.open_engine()?;
     let mode = terminal::mode(settings.progress, environment);
+    let beginning = tracer.span("begin the record");
     let progress = Progress::begin(Work::Build, mode, invocation.style, invocation.log());
     tell_notes(&plan.notes, &progress);
     let recorder = Recorder::begin(engine.store(), std::slice::from_ref(request), &progress);
     let cancel = CancelToken::new();
     let watch = interrupt::watch(cancel.clone(), progress.notes());
+    drop(beginning);
     let result = engine.build(request, &recorder.events(progress.events()), &cancel);
     drop(watch);
     drop(plan.spool);
+    let _ending = tracer.span("end the record");
     let outcome = match result {
         Ok(outcome) => outcome,
         Err(error) => {

@@ -23,13 +23,15 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use kiln_base::Timestamp;
+use kiln_base::trace::Tracer;
 use kiln_engine::Engine;
 use kiln_registry::Client;
 use kiln_store::{Clock, Store};
 use kiln_sys::namespace::{self, Grade, GradeWish};
 
-use crate::args::{Cli, Command, SandboxChoice};
+use crate::args::{Cli, Command, ProfileArgs, SandboxChoice};
 use crate::error::CliError;
+use crate::profile;
 use crate::render::LogFile;
 use crate::settings::{self, Asked, Environment, Layer, Packing, Settings};
 use crate::style::Style;
@@ -43,11 +45,18 @@ pub(crate) struct Invocation {
     /// Where the settings came from.
     layer: Layer,
     pub(crate) style: Style,
+    /// Where the time goes; off unless `--profile` was given.
+    tracer: Tracer,
 }
 
 impl Invocation {
     /// Decides the settings for a command line.
-    pub(crate) fn decide(cli: &Cli, environment: Environment) -> Result<Self, CliError> {
+    pub(crate) fn decide(
+        cli: &Cli,
+        environment: Environment,
+        tracer: Tracer,
+    ) -> Result<Self, CliError> {
+        let span = tracer.span("settings");
         let files = settings::read_files(cli.globals.config_file.as_deref(), &environment)?;
         let layer = files
             .layer
@@ -55,11 +64,13 @@ impl Invocation {
             .under(settings::from_flags(cli));
         let settings = Settings::resolve(&layer, files.registries, &environment)?;
         let style = terminal::style(settings.color, &environment);
+        drop(span);
         Ok(Self {
             environment,
             settings,
             layer,
             style,
+            tracer,
         })
     }
 
@@ -68,12 +79,14 @@ impl Invocation {
     /// To be called while the process has one thread: a process with more can't change its user
     /// namespace.
     fn open_store(&self) -> Result<(Store, Grade), CliError> {
-        let grade = namespace::enter(match self.settings.sandbox {
+        let wish = match self.settings.sandbox {
             SandboxChoice::Auto => GradeWish::Strongest,
             SandboxChoice::Rootless => GradeWish::Rootless,
             SandboxChoice::SingleId => GradeWish::SingleId,
-        })?;
-        let store = Store::open(&self.settings.root, Clock::new(now))?;
+        };
+        let grade = self.tracer.within("namespace", || namespace::enter(wish))?;
+        let open = || Store::open(&self.settings.root, Clock::new(now));
+        let store = self.tracer.within("open the store", open)?;
         Ok((store, grade))
     }
 
@@ -89,12 +102,19 @@ impl Invocation {
             // Without the file a step resolves no names, as the host doesn't.
             resolv_conf: kiln_sys::files::read_to_string("/etc/resolv.conf").unwrap_or_default(),
         };
-        Ok(Engine::new(
-            store,
-            Client::new(config),
-            Clock::new(now),
-            settings,
-        ))
+        Ok(
+            Engine::new(store, Client::new(config), Clock::new(now), settings)
+                .traced(self.tracer.clone()),
+        )
+    }
+
+    /// Does the work of a command that has `--profile`.
+    fn profiled(
+        &self,
+        args: &ProfileArgs,
+        work: impl FnOnce() -> Result<ExitCode, CliError>,
+    ) -> Result<ExitCode, CliError> {
+        profile::profiled(args, (&self.environment, &self.tracer), work)
     }
 
     /// A log of what is about to be done. The store has to be open.
@@ -128,8 +148,10 @@ pub(crate) fn run_without_settings(command: &Command) -> Option<Result<ExitCode,
 /// Runs a command.
 pub(crate) fn run(command: &Command, invocation: &Invocation) -> Result<ExitCode, CliError> {
     match command {
-        Command::Build(args) => build::build(args, invocation),
-        Command::Bake(args) => bake::bake(args, invocation),
+        Command::Build(args) => {
+            invocation.profiled(&args.show.profile, || build::build(args, invocation))
+        }
+        Command::Bake(args) => invocation.profiled(&args.profile, || bake::bake(args, invocation)),
         Command::Buildx(_) => unreachable!("the parser puts the command itself in its place"),
         Command::Lint(args) => lint::lint(args, invocation),
         Command::Graph(args) => graph::graph(args, invocation),
@@ -142,8 +164,12 @@ pub(crate) fn run(command: &Command, invocation: &Invocation) -> Result<ExitCode
         Command::Diff(args) => diff::diff(args, invocation),
         Command::Tag(args) => image::tag(args, invocation),
         Command::Rm(args) => image::rm(args, invocation),
-        Command::Pull(args) => transfer::pull(args, invocation),
-        Command::Push(args) => transfer::push(args, invocation),
+        Command::Pull(args) => {
+            invocation.profiled(&args.profile, || transfer::pull(args, invocation))
+        }
+        Command::Push(args) => {
+            invocation.profiled(&args.profile, || transfer::push(args, invocation))
+        }
         Command::Save(args) => transfer::save(args, invocation),
         Command::Load(args) => transfer::load(args, invocation),
         Command::Imagetools(args) => imagetools::imagetools(args, invocation),
