@@ -4,7 +4,7 @@
 //! [`Changes`]; [`write_layer`] turns those into a layer blob in one streaming pass; [`unpack`]
 //! turns a blob from anywhere into a directory that overlayfs can stack; [`list_layer`] only tells
 //! what is in it. [`untar_merge`] is `ADD`
-//! of an archive, [`recompress`] gives a layer another compression, [`tar_tree`] and [`export_tree`] are outputs of a whole root file system.
+//! of an archive, [`flatten`] makes one directory of several that are stacked, [`recompress`] gives a layer another compression, [`tar_tree`] and [`export_tree`] are outputs of a whole root file system.
 //!
 //! The same tree gives the same bytes: names in the order of their bytes, times in whole seconds,
 //! no user names, no access times, block and member sizes that don't depend on the number of
@@ -17,6 +17,7 @@ mod changes;
 mod decode;
 mod diff;
 mod export;
+mod flatten;
 mod list;
 mod lower;
 mod merge;
@@ -37,6 +38,7 @@ pub use changes::{Change, Changes, Entry, Node};
 pub use decode::{ArchiveFormat, DecodeError, detect_archive, is_archive};
 pub use diff::{DiffError, DiffOptions, diff};
 pub use export::{ExportError, ExportOptions, export_tree, tar_tree};
+pub use flatten::{FlattenError, flatten};
 pub use list::{Member, MemberKind, list_layer};
 pub use merge::{MergeError, MergeOptions, MergeReport, untar_merge};
 pub use options::{GzipLevel, LayerCompression, LayerOptions, LayerSummary, ZstdLevel};

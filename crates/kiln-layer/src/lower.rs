@@ -17,7 +17,11 @@ pub(crate) struct Lowers<'a> {
 
 /// Which of the [`Lowers`] one directory of the stacked tree is made of, top first.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Stack(Vec<usize>);
+pub(crate) struct Stack {
+    layers: Vec<usize>,
+    /// Whether nothing shows through of a directory that further layers below had here.
+    pub(crate) is_closed: bool,
+}
 
 /// One directory of the stacked tree, open in all layers that it is made of.
 #[derive(Debug)]
@@ -38,7 +42,11 @@ pub(crate) struct Found<'a> {
 impl Lowers<'_> {
     /// The root directory's layers: all of them.
     pub(crate) fn root(self) -> Stack {
-        Stack((0..self.roots.len()).collect())
+        Stack {
+            layers: (0..self.roots.len()).collect(),
+            // Overlayfs does not heed the mark on a root.
+            is_closed: false,
+        }
     }
 
     /// Opens the directory at `path`, which is made of `stack`.
@@ -46,7 +54,11 @@ impl Lowers<'_> {
         let open = |&layer: &usize| Ok((layer, self.roots[layer].open_dir_beneath(path)?));
         Ok(LowerDir {
             xattrs: self.xattrs,
-            dirs: stack.0.iter().map(open).collect::<Result<_, FsError>>()?,
+            dirs: stack
+                .layers
+                .iter()
+                .map(open)
+                .collect::<Result<_, FsError>>()?,
         })
     }
 
@@ -89,22 +101,40 @@ impl LowerDir {
 
     /// Which layers the directory `name`, found here, is made of.
     pub(crate) fn stack_of(&self, name: &OsStr, found: &Found<'_>) -> Result<Stack, FsError> {
-        let mut stack = Vec::new();
+        let mut stack = Stack::default();
         for (layer, dir) in &self.dirs[found.position..] {
             match dir.try_metadata(name)? {
                 None => continue,
-                Some(metadata) if metadata.is_dir() => stack.push(*layer),
-                Some(_) => break,
+                Some(metadata) if metadata.is_dir() => stack.layers.push(*layer),
+                Some(_) => {
+                    stack.is_closed = true;
+                    break;
+                }
             }
             if is_opaque(dir, name, self.xattrs)? {
+                stack.is_closed = true;
                 break;
             }
         }
-        Ok(Stack(stack))
+        Ok(stack)
+    }
+
+    /// The directory in the topmost layer that has it, whose attributes are the ones that show.
+    pub(crate) fn topmost(&self) -> Option<&Dir> {
+        self.dirs.first().map(|(_, dir)| dir)
     }
 
     /// The names in the directory, sorted.
     pub(crate) fn names(&self) -> Result<Vec<OsString>, FsError> {
+        let there = self
+            .listing()?
+            .into_iter()
+            .filter(|(_, is_there)| *is_there);
+        Ok(there.map(|(name, _)| name).collect())
+    }
+
+    /// The names in the directory and those that were taken away, with whether they are there.
+    pub(crate) fn listing(&self) -> Result<BTreeMap<OsString, bool>, FsError> {
         let mut visible = BTreeMap::new();
         for (_, dir) in &self.dirs {
             for entry in dir.entries()? {
@@ -116,8 +146,7 @@ impl LowerDir {
                 visible.insert(entry.name, !gone);
             }
         }
-        let there = visible.into_iter().filter(|(_, is_there)| *is_there);
-        Ok(there.map(|(name, _)| name).collect())
+        Ok(visible)
     }
 }
 

@@ -35,6 +35,17 @@ impl OverlayXattrs {
         }
     }
 
+    /// Whether an attribute is a mark: about the layer it is in, and not part of the tree. What a
+    /// process in the tree names so is kept under a longer name.
+    pub(crate) fn is_mark(self, name: &std::ffi::OsStr) -> bool {
+        let prefix = match self {
+            Self::Trusted => "trusted.overlay.",
+            Self::User => "user.overlay.",
+        };
+        let rest = name.as_encoded_bytes().strip_prefix(prefix.as_bytes());
+        rest.is_some_and(|rest| !rest.starts_with(b"overlay."))
+    }
+
     /// On a file whose content stayed below (`metacopy`).
     pub(crate) const fn metacopy(self) -> &'static str {
         match self {
@@ -61,3 +72,17 @@ pub(crate) fn belongs_into_layer(name: &std::ffi::OsStr) -> bool {
 
 /// The attribute that holds a file's capabilities.
 pub(crate) const CAPABILITY: &str = "security.capability";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_process_calls_a_mark_is_none() {
+        let is_mark = |name: &str| OverlayXattrs::User.is_mark(name.as_ref());
+        assert!(is_mark("user.overlay.origin"));
+        assert!(!is_mark("user.overlay.overlay.opaque"));
+        assert!(!is_mark("trusted.overlay.opaque"));
+        assert!(!is_mark("user.kiln.owner"));
+    }
+}

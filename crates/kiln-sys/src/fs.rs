@@ -25,7 +25,7 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 
-pub use copy::copy_file_contents;
+pub use copy::{copy_file_contents, copy_file_with_holes};
 pub use dir::{Dir, NodeKind};
 pub use entries::Entry;
 pub use error::FsError;

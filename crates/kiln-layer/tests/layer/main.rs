@@ -10,6 +10,7 @@
 mod craft;
 mod diff;
 mod export;
+mod flatten;
 mod hostile;
 mod merge;
 mod peers;

@@ -13,7 +13,7 @@ use crate::{changes, options, unpack, write};
 
 /// What a random tree has at a path.
 #[derive(Debug, Clone)]
-enum Thing {
+pub(crate) enum Thing {
     Dir {
         mode: u32,
         opaque: bool,
@@ -39,7 +39,7 @@ fn thing() -> impl Strategy<Value = Thing> {
 }
 
 /// A few names at few levels, so that two trees often have the same.
-fn tree() -> impl Strategy<Value = BTreeMap<String, Thing>> {
+pub(crate) fn tree() -> impl Strategy<Value = BTreeMap<String, Thing>> {
     let path = proptest::collection::vec(prop_oneof![Just("a"), Just("b"), Just("c")], 1..4)
         .prop_map(|names| names.join("/"));
     proptest::collection::btree_map(path, thing(), 0..14)
@@ -47,7 +47,7 @@ fn tree() -> impl Strategy<Value = BTreeMap<String, Thing>> {
 
 /// The text of a tree. Things inside of what is no directory are left out, and so are overlayfs'
 /// marks where there is nothing below to hide.
-fn text(tree: &BTreeMap<String, Thing>, is_upper: bool) -> String {
+pub(crate) fn text(tree: &BTreeMap<String, Thing>, is_upper: bool) -> String {
     let mut text = String::new();
     let mut dirs = vec![String::new()];
     for (path, thing) in tree {

@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 
+use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 /// One `copy_file_range` call copies at most this much, so that a cancelled copy ends soon.
@@ -33,4 +35,56 @@ pub fn copy_file_contents(from: &File, to: &File) -> io::Result<u64> {
     }
     // The kernel reports zero bytes for files that only make their content up when read.
     Ok(total + io::copy(&mut &*from, &mut &*to)?)
+}
+
+/// The same, and where `from` has holes, `to` gets them, too: a copy takes no more space.
+pub fn copy_file_with_holes(from: &File, to: &File) -> io::Result<()> {
+    let metadata = from.metadata()?;
+    // Files are measured in blocks of 512 bytes, whatever the file system's are.
+    let is_whole = metadata.blocks().saturating_mul(512) >= metadata.len();
+    if is_whole {
+        return copy_file_contents(from, to).map(|_| ());
+    }
+    if rustix::fs::ioctl_ficlone(to, from).is_ok() {
+        return Ok(());
+    }
+    let mut end = 0;
+    loop {
+        let start = match rustix::fs::seek(from, SeekFrom::Data(end)) {
+            Ok(start) => start,
+            // No data from here to the end.
+            Err(Errno::NXIO) => break,
+            Err(error) => return Err(error.into()),
+        };
+        end = rustix::fs::seek(from, SeekFrom::Hole(start))?;
+        rustix::fs::seek(from, SeekFrom::Start(start))?;
+        rustix::fs::seek(to, SeekFrom::Start(start))?;
+        io::copy(&mut io::Read::take(&mut &*from, end - start), &mut &*to)?;
+    }
+    to.set_len(metadata.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Seek, Write};
+
+    use super::*;
+
+    #[test]
+    fn holes_stay_holes() {
+        let mut from = tempfile::tempfile().unwrap();
+        from.write_all(b"begin").unwrap();
+        from.seek(io::SeekFrom::Start(64 << 20)).unwrap();
+        from.write_all(b"middle").unwrap();
+        from.set_len(128 << 20).unwrap();
+        let mut to = tempfile::tempfile().unwrap();
+        copy_file_with_holes(&from, &to).unwrap();
+        let copy = to.metadata().unwrap();
+        assert_eq!(copy.len(), 128 << 20);
+        assert!(copy.blocks() <= from.metadata().unwrap().blocks().max(1024));
+        let mut text = [0; 6];
+        to.seek(io::SeekFrom::Start(64 << 20)).unwrap();
+        to.read_exact(&mut text).unwrap();
+        assert_eq!(&text, b"middle");
+    }
 }

@@ -41,6 +41,8 @@ pub struct Dir {
 pub enum NodeKind {
     /// A named pipe.
     Fifo,
+    /// The name of a socket that nobody listens on.
+    Socket,
     /// A character device.
     CharDevice(Device),
     /// A block device.
@@ -246,6 +248,7 @@ impl Dir {
         check_name("make the node", name)?;
         let (file_type, device) = match kind {
             NodeKind::Fifo => (rustix::fs::FileType::Fifo, Device::default()),
+            NodeKind::Socket => (rustix::fs::FileType::Socket, Device::default()),
             NodeKind::CharDevice(device) => (rustix::fs::FileType::CharacterDevice, device),
             NodeKind::BlockDevice(device) => (rustix::fs::FileType::BlockDevice, device),
         };
