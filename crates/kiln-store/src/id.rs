@@ -7,7 +7,8 @@ use kiln_oci::Digest;
 /// Names a snapshot: lower-case letters, digits and `-`.
 ///
 /// The snapshot of an unpacked image layer is named by the layer's chain ID, so that two builds
-/// share it; the snapshot of a step gets a fresh random name.
+/// share it; the snapshot of a step gets a fresh random name. One that several were flattened into
+/// is named after those.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SnapshotId(String);
 
@@ -22,6 +23,9 @@ pub struct SlotId(pub [u8; 32]);
 /// Names a build context, so that the digests of its files are found again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContextId(pub [u8; 32]);
+
+/// What the names of flattened snapshots begin with. No digest has an algorithm of this name.
+const FLATTENED: &str = "flat-";
 
 impl SnapshotId {
     /// The name of the snapshot that holds the layer on top of this chain.
@@ -45,9 +49,23 @@ impl SnapshotId {
         Self(random_hex())
     }
 
+    /// The name of the snapshot that these, lowest first, were flattened into.
+    pub fn flattened<'a>(layers: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        for layer in layers {
+            hasher.update(layer.0.as_bytes()).update(b"\n");
+        }
+        Self(format!("{FLATTENED}{}", hasher.finalize().to_hex()))
+    }
+
+    /// Whether the name was made by [`SnapshotId::flattened`].
+    pub fn is_flattened(&self) -> bool {
+        self.0.starts_with(FLATTENED)
+    }
+
     /// Whether the name was made by [`SnapshotId::of_chain`].
     pub fn is_of_chain(&self) -> bool {
-        self.0.contains('-')
+        self.0.contains('-') && !self.is_flattened()
     }
 
     /// The name as text.

@@ -10,6 +10,7 @@
 //!   blobs/sha256/<hex>         blobs, each complete and verified; likewise blobs/sha512
 //!   partial/<algorithm>-<hex>  beginnings of blobs; locked while somebody appends
 //!   snapshots/<number>/fs      one layer each, in the form overlayfs stacks; the number is in the index
+//!   snapshots/<number>/spare   further names of files of a flattened snapshot
 //!   mounts/<number>/fs         cache mounts, and mounts/<number>/lock, held by their users; rows in the index
 //!   builds/<id>.jsonl.zst      the events of one build; locked while it runs; a row in the index
 //!   logs/                      what the program writes about its own work, outside of this crate
@@ -28,7 +29,8 @@
 //! index and on to what that names. A cache record leads to its snapshot, a snapshot to the one
 //! below it, and through layer records to blobs. Cache records, and the snapshots of unpacked
 //! layers, stay until a [`Store::prune`] takes them, least recently used first. A blob nothing leads
-//! to is garbage, and so is a snapshot of a step that no record leads to. Cache mounts stay until
+//! to is garbage, and so is a snapshot of a step that no record leads to. A snapshot that several were
+//! flattened into is only there to mount less; it goes with the topmost of them. Cache mounts stay until
 //! [`Store::prune_cache_mounts`] takes them, records of builds until newer ones push them out.
 //!
 //! # Locking
@@ -104,7 +106,7 @@ pub use history::{
 pub use id::{CacheKey, ContextId, SlotId, SnapshotId};
 pub use image::Image;
 pub use lock::StoreLock;
-pub use partial::{Download, PartialBlob};
+pub use partial::{ArrivingBlob, Download, PartialBlob};
 pub use prune::{PruneCache, PruneImages, PrunePolicy, PruneReport};
 pub use snapshot::{ActiveSnapshot, Snapshot};
 pub use stat::{FileStamp, StatCache};

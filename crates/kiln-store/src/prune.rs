@@ -238,7 +238,8 @@ fn choose_images(contents: &Contents, policy: &PrunePolicy) -> Vec<Image> {
     contents.images.iter().filter(is_chosen).cloned().collect()
 }
 
-/// Snapshots to remove, each before those below it: least recently used first.
+/// Snapshots to remove, each before those below it: least recently used first. A flattened one is of
+/// use as long as the topmost of those that it was made of, and goes with it at the latest.
 fn choose_snapshots(
     contents: &Contents,
     policy: &PrunePolicy,
@@ -251,26 +252,36 @@ fn choose_snapshots(
         .filter_map(|record| record.snapshot.as_ref())
         .collect();
     let mut children: HashMap<&SnapshotId, u32> = HashMap::new();
-    for parent in contents
-        .snapshots
-        .values()
-        .filter_map(|row| row.parent.as_ref())
-    {
-        *children.entry(parent).or_default() += 1;
+    let mut flattened: HashMap<&SnapshotId, Vec<&SnapshotId>> = HashMap::new();
+    for (id, row) in &contents.snapshots {
+        match &row.parent {
+            Some(parent) if id.is_flattened() => flattened.entry(parent).or_default().push(id),
+            Some(parent) => *children.entry(parent).or_default() += 1,
+            None => {}
+        }
     }
     let mut chosen = Vec::new();
+    let mut gone = HashSet::new();
     for (id, last_used) in by_last_use(contents) {
         if in_use.contains(id) || children.get(id).is_some_and(|children| *children > 0) {
             continue;
         }
         // A snapshot of a chain is found by its name; others only by a record.
-        let is_garbage = !id.is_of_chain() && !recorded.contains(id);
+        let is_garbage = !id.is_of_chain() && !id.is_flattened() && !recorded.contains(id);
         let is_taken =
             policy.cache == PruneCache::All && policy.takes(last_used) && budget.is_exceeded();
-        if !is_garbage && !is_taken {
+        if !(is_garbage || is_taken) || gone.contains(id) {
             continue;
         }
-        budget.release(id);
+        for &id in flattened.get(id).into_iter().flatten().chain([&id]) {
+            if gone.insert(id) {
+                budget.release(id);
+                chosen.push(id.clone());
+            }
+        }
+        if id.is_flattened() {
+            continue;
+        }
         if let Some(parent) = contents
             .snapshots
             .get(id)
@@ -278,7 +289,6 @@ fn choose_snapshots(
         {
             children.entry(parent).and_modify(|children| *children -= 1);
         }
-        chosen.push(id.clone());
     }
     chosen
 }

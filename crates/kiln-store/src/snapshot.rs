@@ -11,10 +11,10 @@ use kiln_base::CancelToken;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use crate::blob::exists;
-use crate::index::to_column;
+use crate::index::{count_from_column, to_column};
 use crate::lease::Protected;
 use crate::lock::StoreLock;
-use crate::tree::remove_tree;
+use crate::tree::{Space, measure, remove_tree};
 use crate::{SnapshotError, SnapshotId, Store, StoreError};
 
 /// The directory below a snapshot's own that holds the layer's files.
@@ -27,7 +27,8 @@ pub struct Snapshot {
     pub id: SnapshotId,
     /// The directory with the layer's files.
     pub path: PathBuf,
-    /// The snapshot it was made on top of; stays in the store as long as this one.
+    /// The snapshot it was made on top of, or for a flattened one the topmost that it was made of;
+    /// stays in the store as long as this one.
     pub parent: Option<SnapshotId>,
 }
 
@@ -91,6 +92,42 @@ impl Store {
         Ok(chain)
     }
 
+    /// The space that each of these snapshots takes, nothing for one that is not there. They are
+    /// measured when that is first asked.
+    pub fn snapshot_spaces(&self, ids: &[SnapshotId]) -> Result<Vec<Space>, StoreError> {
+        let known = self.index().read(|index| {
+            let mut statement = index
+                .prepare_cached("SELECT number, apparent, disk FROM snapshots WHERE id = ?1")?;
+            let mut known = Vec::with_capacity(ids.len());
+            for id in ids {
+                let row = statement.query_row([id.as_str()], |row| {
+                    let space: (Option<i64>, Option<i64>) = (row.get(1)?, row.get(2)?);
+                    Ok((row.get::<_, i64>(0)?, space.0.zip(space.1)))
+                });
+                known.push(row.optional()?);
+            }
+            Ok(known)
+        })?;
+        let mut spaces = Vec::with_capacity(ids.len());
+        let mut measured = Vec::new();
+        for (id, row) in ids.iter().zip(known) {
+            spaces.push(match row {
+                None => Space::default(),
+                Some((_, Some((apparent, disk)))) => Space {
+                    apparent: count_from_column(apparent),
+                    disk: count_from_column(disk),
+                },
+                Some((number, None)) => {
+                    let space = measure(&self.layout().snapshot(number))?;
+                    measured.push((id, space));
+                    space
+                }
+            });
+        }
+        self.note_spaces(&measured)?;
+        Ok(spaces)
+    }
+
     /// Waits until nobody else works on the snapshot `id`, then keeps others from it.
     ///
     /// Two builds that unpack the same base layer take this lock and then look whether the snapshot
@@ -101,7 +138,12 @@ impl Store {
         id: &SnapshotId,
         cancel: &CancelToken,
     ) -> Result<StoreLock, StoreError> {
-        self.lock(&format!("snapshot {id}"), cancel)
+        self.lock(&snapshot_lock(id), cancel)
+    }
+
+    /// As [`Store::lock_snapshot`], but `None` where somebody else works on it.
+    pub fn try_lock_snapshot(&self, id: &SnapshotId) -> Result<Option<StoreLock>, StoreError> {
+        self.try_lock(&snapshot_lock(id))
     }
 
     fn snapshot_files(&self, number: i64) -> PathBuf {
@@ -118,6 +160,15 @@ impl ActiveSnapshot {
     /// Overlayfs' work directory.
     pub fn work(&self) -> &Path {
         &self.work
+    }
+
+    /// Makes an empty directory beside the files, which stays as long as they do: for further names
+    /// of files that have to have as many as somewhere else.
+    pub fn make_spare(&self) -> Result<PathBuf, StoreError> {
+        let path = self.directory.join("spare");
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(StoreError::io("make", &path))?;
+        Ok(path)
     }
 
     /// Puts the snapshot into the store under the name `id`, on top of `parent`. Atomic between
@@ -184,6 +235,10 @@ impl Drop for ActiveSnapshot {
         // What can't be removed now goes with the lease.
         let _ = remove_tree(&self.directory);
     }
+}
+
+fn snapshot_lock(id: &SnapshotId) -> String {
+    format!("snapshot {id}")
 }
 
 fn find(

@@ -139,6 +139,11 @@ impl Store {
                 measured.push((id, measure(&self.layout().snapshot(row.number))?));
             }
         }
+        self.note_spaces(&measured)
+    }
+
+    /// Notes how much space snapshots take.
+    pub(crate) fn note_spaces(&self, measured: &[(&SnapshotId, Space)]) -> Result<(), StoreError> {
         if measured.is_empty() {
             return Ok(());
         }

@@ -199,3 +199,38 @@ fn a_record_that_is_replaced_leaves_garbage() {
         "#]],
     );
 }
+
+#[test]
+fn a_flattened_snapshot_is_no_reason_to_keep_what_it_was_made_of() {
+    check(
+        &format!(
+            "{BUILT} step forgotten on install \n flatten all base compile install forgotten \n \
+             flatten used base compile install \n reopen \n prune \n show"
+        ),
+        expect![[r#"
+            pruned 2 snapshots
+            image app:latest manifest(layer) @30
+            snapshot base
+            snapshot compile
+            snapshot install
+            snapshot used
+            blobs/sha256: config layer manifest(layer)
+            records 3
+        "#]],
+    );
+}
+
+#[test]
+fn a_flattened_snapshot_goes_before_what_it_was_made_of() {
+    check(
+        &format!("{BUILT} flatten used base compile \n reopen \n prune cache=all keep=200 \n show"),
+        expect![[r#"
+            pruned 1 records, 2 snapshots
+            image app:latest manifest(layer) @30
+            snapshot base
+            snapshot compile
+            blobs/sha256: config layer manifest(layer)
+            records 2
+        "#]],
+    );
+}

@@ -6,6 +6,7 @@
 //! untag NAME
 //! chain NAME [on PARENT]         makes a snapshot that is found by its name
 //! step NAME [on PARENT]          makes a snapshot that is found by a record
+//! flatten NAME SNAPSHOT...       makes one snapshot of several, lowest first
 //! record KEY SNAPSHOT|-
 //! alias KEY OF
 //! get KEY
@@ -106,6 +107,10 @@ impl Script {
                 self.snapshot(name, id, rest);
             }
             ("step", [name, rest @ ..]) => self.snapshot(name, SnapshotId::random(), rest),
+            ("flatten", [name, layers @ ..]) => {
+                let id = SnapshotId::flattened(layers.iter().map(|name| &self.snapshots[*name]));
+                self.snapshot(name, id, &["on", layers[layers.len() - 1]]);
+            }
             ("record", [name, "-"]) => store.cache_put(&key(name), None, b"").unwrap(),
             ("record", [name, snapshot]) => {
                 store
