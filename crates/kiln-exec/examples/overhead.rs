@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use kiln_base::CancelToken;
 use kiln_exec::{
-    DEFAULT_HOSTNAME, MountKind, Network, Stdio, StepMount, StepSpec, User, helper_main,
-    hosts_file, run,
+    Confinement, Control, DEFAULT_HOSTNAME, Executor, MountKind, Network, Stdio, StepMount,
+    StepSpec, User, helper_main, hosts_file,
 };
 use kiln_sys::mount::{Durability, Overlay, Upper};
 use kiln_sys::namespace::{GradeWish, enter};
@@ -53,6 +53,7 @@ fn measure(wish: GradeWish, runs: usize) -> Result<(), Failure> {
     }
     std::fs::copy("/bin/busybox", dir.join("lower/bin/true"))?;
     let mut times = Vec::with_capacity(runs);
+    let (executor, confinement) = (Executor::new(), Confinement::default());
     for index in 0..runs {
         let base = dir.join(index.to_string());
         std::fs::create_dir_all(base.join("upper"))?;
@@ -68,10 +69,11 @@ fn measure(wish: GradeWish, runs: usize) -> Result<(), Failure> {
         };
         let start = Instant::now();
         let root = overlay.mount_detached()?;
-        let status = run(
-            &step(root.as_fd(), grade),
+        let status = executor.run(
+            (&step(root.as_fd(), grade), &confinement),
             &mut |_, _| {},
             &CancelToken::new(),
+            &Control::new(),
         )?;
         drop(root);
         times.push(start.elapsed());

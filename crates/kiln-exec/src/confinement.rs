@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use crate::Emulation;
 
-/// What [`crate::run_confined`] takes beside the step itself.
+/// What [`crate::Executor::run`] takes beside the step itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Confinement {
     /// What the step may do.

@@ -1,6 +1,9 @@
-//! The helper process: makes the namespaces, forks the program's process, and watches it.
+//! The fork server and the helpers that it forks: a helper makes the namespaces, forks the program's
+//! process, and watches it.
 //!
-//! Two processes, because the program has to be pid 1 of its namespace, as under runc, and something
+//! The server never reads a specification, so nothing of one step is in the memory of another.
+//!
+//! Two processes for each program, because the program has to be pid 1 of its namespace, as under runc, and something
 //! outside has to outlive it to report how it ended, and to kill it when kiln dies. The kernel's own
 //! "die with your parent" is set as well, but is taken back by any set-user-id program.
 
@@ -25,20 +28,69 @@ use rustix::process::{
 
 use crate::Stage;
 use crate::wire::{
-    Failure, GO_ON, Report, WireMountKind, WireStep, decode_step, errno_of, receive_signal,
-    send_report,
+    Failure, GO_ON, Place, Report, Start, WireMountKind, WireStep, decode_step, errno_of,
+    receive_signal, send_report, send_started,
 };
 use filesystems::ControlGroups;
 
-/// What the binary does when it is started as `kiln __step <descriptor>`. To be called first in
-/// `main`, before anything opens a descriptor or starts a thread.
+/// What the binary does when it is started as `kiln __step <descriptor>`: it serves forks. To be
+/// called first in `main`, before anything opens a descriptor or starts a thread.
 ///
-/// Returns only in the watching process, when the program has ended.
+/// Returns in the server, when kiln is gone, and in each watching process, when its program has
+/// ended.
 pub fn helper_main(descriptor: &OsStr) -> ExitCode {
     // The kernel named it after the descriptor that it was started from; a name is only for people.
     let _ = rustix::thread::set_name(c"kiln-step");
-    // Without a specification there is no socket to complain on; kiln sees that we are gone.
-    let Ok(mut step) = Step::adopt(descriptor) else {
+    let number = descriptor.to_str().and_then(|text| text.parse().ok());
+    let Some(server) = number.and_then(|number| adopt(number).ok()) else {
+        return ExitCode::FAILURE;
+    };
+    match serve(&server) {
+        Ok(Some(start)) => {
+            // The server's alone: its end is the server's end.
+            drop(server);
+            help(start)
+        }
+        Ok(None) => ExitCode::SUCCESS,
+        // There is nobody to tell; kiln sees that we are gone.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Forks a helper for each request. Returns `None` when kiln is gone, and in a helper its request.
+fn serve(server: &OwnedFd) -> io::Result<Option<Start<OwnedFd>>> {
+    // What kiln itself was started with is not for programs.
+    close_others_on_exec()?;
+    // Keys typed at kiln's terminal are for kiln, which passes on what it wants to.
+    setsid()?;
+    while let Some(start) = Start::receive(server)? {
+        reap();
+        let forked = match fork() {
+            Ok(Forked::Child) => return Ok(Some(start)),
+            Ok(Forked::Parent(helper)) => {
+                // Not reaped before the next request, so the number still means it.
+                let process = pidfd_open(helper, PidfdFlags::empty());
+                let process = process.map_err(io::Error::from);
+                process.map(|process| (helper.as_raw_nonzero().get(), process))
+            }
+            Err(error) => Err(error),
+        };
+        drop(start);
+        send_started(server, forked)?;
+    }
+    Ok(None)
+}
+
+/// Forgets the helpers that have ended. How they ended is in their reports.
+fn reap() {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    while let Ok(Some(_)) = waitid(WaitId::All, options) {}
+}
+
+/// A helper's life.
+fn help(start: Start<OwnedFd>) -> ExitCode {
+    // Without a specification there is nothing to complain about; kiln sees that we are gone.
+    let Ok(mut step) = Step::adopt(start) else {
         return ExitCode::FAILURE;
     };
     let done = step.join_control_groups();
@@ -92,23 +144,37 @@ enum MountKind {
 }
 
 impl Step {
-    fn adopt(descriptor: &OsStr) -> io::Result<Self> {
-        let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
-        let number = descriptor.to_str().and_then(|text| text.parse().ok());
-        let mut file = std::fs::File::from(adopt(number.ok_or_else(invalid)?)?);
+    fn adopt(start: Start<OwnedFd>) -> io::Result<Self> {
+        let [input, output, error] = start.streams;
+        if let Some(input) = input {
+            rustix::stdio::dup2_stdin(input)?;
+        }
+        if let Some(output) = output {
+            rustix::stdio::dup2_stdout(output)?;
+        }
+        if let Some(error) = error {
+            rustix::stdio::dup2_stderr(error)?;
+        }
+        let mut file = std::fs::File::from(start.step);
         file.rewind()?;
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
         let (mut wire, filter) = decode_step(&text)?;
+        let mut descriptors: Vec<_> = start.descriptors.into_iter().map(Some).collect();
+        let mut take = |place: Place| {
+            let found = descriptors.get_mut(place).and_then(Option::take);
+            found.ok_or(io::ErrorKind::InvalidInput)
+        };
+        let (root, held) = (take(wire.root)?, wire.held.map(&mut take).transpose()?);
         let mounts = std::mem::take(&mut wire.mounts).into_iter().map(|mount| {
             let kind = match mount.kind {
                 WireMountKind::Attach { mount, directory } => MountKind::Attach {
-                    mount: adopt(mount)?,
+                    mount: take(mount)?,
                     directory,
                 },
                 WireMountKind::Tmpfs { size, mode } => MountKind::Tmpfs { size, mode },
                 WireMountKind::File { content, mode } => MountKind::File {
-                    content: adopt(content)?,
+                    content: take(content)?,
                     mode,
                 },
                 WireMountKind::Held { name } => MountKind::Held { name },
@@ -119,11 +185,10 @@ impl Step {
             })
         });
         let mounts = mounts.collect::<io::Result<_>>()?;
-        close_others_on_exec()?;
         Ok(Self {
-            control: adopt(wire.control)?,
-            root: adopt(wire.root)?,
-            held: wire.held.map(adopt).transpose()?,
+            control: start.control,
+            root,
+            held,
             mounts,
             control_groups: ControlGroups::of_host(),
             filter,

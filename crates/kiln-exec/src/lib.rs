@@ -1,12 +1,13 @@
 //! One process in one root: the sandbox that a RUN step, and `kiln run`, execute in.
 //!
-//! [`run()`] starts the binary again as a helper (`__step`), which makes the namespaces, puts the
-//! mounts in place, drops what Docker drops, and becomes the program. What the program may do equals
+//! An [`Executor`] starts the binary again as a fork server (`__step`). Each step gets a helper forked
+//! from it, which makes the namespaces, puts the mounts in place, drops what Docker drops, and
+//! becomes the program. What the program may do equals
 //! Docker's defaults: [`capabilities`], [`seccomp`], masked paths, device nodes. Mount points that the
 //! root lacked are made for the step and taken away again ([`stubs`]), so that they are in no layer.
 //!
 //! ```text
-//!  kiln ──spec (memfd), mounts (fds)──> helper ──fork, new pid namespace──> program (its pid 1)
+//!  kiln ──spec (memfd), mounts (fds)──> fork server ──fork──> helper ──fork, new pid namespace──> program (its pid 1)
 //!    <───────── socket: started, failed at stage, ended; EOF either way means the other is dead
 //! ```
 //!
@@ -33,7 +34,7 @@ pub use emulation::{Emulation, WhyNot, supports};
 pub use error::{ExecError, Stage};
 pub use helper::helper_main;
 pub use network::{hosts_file, resolv_conf};
-pub use run::{ExitStatus, run, run_confined, run_controlled};
+pub use run::{Executor, ExitStatus, run, run_controlled};
 pub use spec::{
     Access, DEFAULT_HOSTNAME, DEFAULT_PATH, MountKind, Network, Stdio, StepMount, StepSpec, User,
 };

@@ -1,29 +1,29 @@
-//! Running a program to its end, seen from kiln.
+//! Running programs to their end, seen from kiln.
 
+mod fork_server;
 mod held;
 mod pack;
 mod program;
 mod streams;
 
-use std::ffi::OsStr;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use kiln_base::CancelToken;
 use kiln_base::events::Stream;
 use kiln_sys::idmap::{IdMap, write_identity};
 use kiln_sys::namespace::Grade;
-use kiln_sys::process::spawn;
 use kiln_sys::signal::Signal;
 use rustix::fs::{FileType, fstat};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::cgroup::Groups;
 use crate::stubs::{Kind, StubError, Stubs};
-use crate::wire::{GO_ON, Report, receive_report, send_signal};
+use crate::wire::{GO_ON, Report, Start, receive_report, send_signal};
 use crate::{Confinement, Control, Emulation, ExecError, MountKind, Stage, StepMount, StepSpec};
+use fork_server::ForkServer;
 use held::Held;
 use pack::Packed;
 use streams::Streams;
@@ -61,16 +61,114 @@ impl fmt::Display for ExitStatus {
     }
 }
 
-/// Runs a program to its end. `output` gets what it writes, as it comes; with [`crate::Stdio::Terminal`] all
-/// of it is [`Stream::Stdout`].
-///
-/// When this returns, however it returns, all processes that the program started are dead, nothing
-/// is mounted any more, and the mount points that the root lacked are gone again. Needs the
-/// namespaces of [`kiln_sys::namespace::enter`], and a binary that calls [`crate::helper_main`].
-///
-/// # Errors
-///
-/// [`ExecError::Cancelled`] when `cancel` was used; otherwise what kept the program from running.
+/// Runs programs in roots. It keeps a fork server ([`crate::helper_main`]), started when the first
+/// program is, so that the next ones cost a fork instead of a start of the binary. Dropping it ends
+/// the server.
+#[derive(Debug, Default)]
+pub struct Executor {
+    server: ForkServer,
+}
+
+impl Executor {
+    /// One that has started nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Runs a program to its end, held as tightly as `confinement` says. `output` gets what it
+    /// writes, as it comes; with [`crate::Stdio::Terminal`] all of it is [`Stream::Stdout`].
+    ///
+    /// When this returns, however it returns, all processes that the program started are dead,
+    /// nothing is mounted any more, and the mount points that the root lacked are gone again. Needs
+    /// the namespaces of [`kiln_sys::namespace::enter`], entered before the first program is run,
+    /// and a binary that calls [`crate::helper_main`].
+    ///
+    /// # Errors
+    ///
+    /// [`ExecError::Cancelled`] when `cancel` was used; otherwise what kept the program from running.
+    pub fn run(
+        &self,
+        (spec, confinement): (&StepSpec<'_>, &Confinement),
+        output: &mut dyn FnMut(Stream, &[u8]),
+        cancel: &CancelToken,
+        control: &Control,
+    ) -> Result<ExitStatus, ExecError> {
+        cancel.check().map_err(|_| ExecError::Cancelled)?;
+        if spec.argv.is_empty() {
+            return Err(ExecError::NoCommand);
+        }
+        check_ids(spec)?;
+        let stubs = Stubs::create(spec.root, &mount_points(spec)?).map_err(stub_error)?;
+        let result = self.execute((spec, confinement), output, cancel, control);
+        let cleaned = stubs.remove().map_err(stub_error);
+        if cancel.is_cancelled() {
+            return Err(ExecError::Cancelled);
+        }
+        let status = result?;
+        cleaned?;
+        Ok(status)
+    }
+
+    fn execute(
+        &self,
+        (spec, confinement): (&StepSpec<'_>, &Confinement),
+        output: &mut dyn FnMut(Stream, &[u8]),
+        cancel: &CancelToken,
+        control: &Control,
+    ) -> Result<ExitStatus, ExecError> {
+        let (ours, theirs) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .map_err(helper_error("make a socket for"))?;
+        let (mut streams, program_streams) =
+            Streams::open(spec.stdio).map_err(helper_error("make pipes for"))?;
+        // Both go after the helper, whose processes may have them in use.
+        let held = Held::fill(&spec.mounts)?;
+        let groups = Groups::make(&confinement.resources, confinement.cgroup_parent.as_deref())?;
+        let packed = Packed::new((spec, confinement), (&held, &groups))?;
+        let step = packed
+            .to_memory()
+            .map_err(helper_error("describe the step to"))?;
+        let helper = self.server.start(&Start {
+            streams: program_streams.given(),
+            step: step.as_fd(),
+            control: theirs.as_fd(),
+            descriptors: packed.descriptors(),
+        })?;
+        // The helper and the program have these now; we would never see their end otherwise.
+        drop((theirs, program_streams, packed, step));
+
+        control.started(ours.try_clone().map_err(helper_error("talk to"))?);
+        let killer = control.clone();
+        let guard = cancel.on_cancel(move || killer.signal(Signal::KILL));
+        let reported = match &confinement.emulation {
+            Emulation::Private(_) => give_ids(&ours, helper.id()),
+            Emulation::Native | Emulation::Host { .. } => Ok(None),
+        };
+        let reported = match reported {
+            Ok(None) => streams.pump(&ours, output, control),
+            failed => failed,
+        };
+        // In case that we failed: the helper takes this as our end and kills the program.
+        drop(guard);
+        control.ended();
+        drop(ours);
+        helper.wait().map_err(helper_error("wait for"))?;
+        match reported? {
+            Some(Report::Exited(code)) => Ok(ExitStatus::Code(code)),
+            Some(Report::Signaled(signal)) => Ok(ExitStatus::Signal(signal)),
+            Some(Report::Failed(failure)) => Err(failure.into()),
+            Some(Report::Terminal | Report::NeedsIds) | None => {
+                Err(ExecError::HelperDied("before the program did".to_owned()))
+            }
+        }
+    }
+}
+
+/// [`Executor::run`] for a single program that is held as usual.
 pub fn run(
     spec: &StepSpec<'_>,
     output: &mut dyn FnMut(Stream, &[u8]),
@@ -86,32 +184,7 @@ pub fn run_controlled(
     cancel: &CancelToken,
     control: &Control,
 ) -> Result<ExitStatus, ExecError> {
-    run_confined(spec, &Confinement::default(), output, cancel, control)
-}
-
-/// [`run_controlled`] for a program that is held more or less tightly than usual, or that is another
-/// machine's.
-pub fn run_confined(
-    spec: &StepSpec<'_>,
-    confinement: &Confinement,
-    output: &mut dyn FnMut(Stream, &[u8]),
-    cancel: &CancelToken,
-    control: &Control,
-) -> Result<ExitStatus, ExecError> {
-    cancel.check().map_err(|_| ExecError::Cancelled)?;
-    if spec.argv.is_empty() {
-        return Err(ExecError::NoCommand);
-    }
-    check_ids(spec)?;
-    let stubs = Stubs::create(spec.root, &mount_points(spec)?).map_err(stub_error)?;
-    let result = execute((spec, confinement), output, cancel, control);
-    let cleaned = stubs.remove().map_err(stub_error);
-    if cancel.is_cancelled() {
-        return Err(ExecError::Cancelled);
-    }
-    let status = result?;
-    cleaned?;
-    Ok(status)
+    Executor::new().run((spec, &Confinement::default()), output, cancel, control)
 }
 
 fn stub_error(error: StubError) -> ExecError {
@@ -203,70 +276,6 @@ fn kind_of(mount: &StepMount<'_>) -> Result<Kind, ExecError> {
                 FileType::Directory => Kind::Directory,
                 _ => Kind::File,
             })
-        }
-    }
-}
-
-fn execute(
-    (spec, confinement): (&StepSpec<'_>, &Confinement),
-    output: &mut dyn FnMut(Stream, &[u8]),
-    cancel: &CancelToken,
-    control: &Control,
-) -> Result<ExitStatus, ExecError> {
-    let (ours, theirs) = socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .map_err(helper_error("make a socket for"))?;
-    let (mut streams, program_streams) =
-        Streams::open(spec.stdio).map_err(helper_error("make pipes for"))?;
-    // Both go after the helper, whose processes may have them in use.
-    let held = Held::fill(&spec.mounts)?;
-    let groups = Groups::make(&confinement.resources, confinement.cgroup_parent.as_deref())?;
-    let packed = Packed::new((spec, confinement), &theirs, (&held, &groups))?;
-    let step = packed
-        .to_memory()
-        .map_err(helper_error("describe the step to"))?;
-    let number = step.as_raw_fd().to_string();
-    let arguments = ["kiln", "__step", &number].map(OsStr::new);
-    let mut inherited = vec![step.as_fd(), theirs.as_fd(), spec.root];
-    inherited.extend(packed.descriptors.iter().map(AsFd::as_fd));
-    inherited.extend(held.directory());
-    let binary = program::protected().map_err(helper_error("find"))?;
-    let helper = spawn(
-        Path::new(&format!("/proc/self/fd/{}", binary.as_raw_fd())),
-        &arguments,
-        program_streams.as_stdio(),
-        &inherited,
-    )
-    .map_err(helper_error("start"))?;
-    // The helper and the program have these now; we would never see their end otherwise.
-    drop((theirs, program_streams, packed, step));
-
-    control.started(ours.try_clone().map_err(helper_error("talk to"))?);
-    let killer = control.clone();
-    let guard = cancel.on_cancel(move || killer.signal(Signal::KILL));
-    let reported = match &confinement.emulation {
-        Emulation::Private(_) => give_ids(&ours, helper.id()),
-        Emulation::Native | Emulation::Host { .. } => Ok(None),
-    };
-    let reported = match reported {
-        Ok(None) => streams.pump(&ours, output, control),
-        failed => failed,
-    };
-    // In case that we failed: the helper takes this as our end and kills the program.
-    drop(guard);
-    control.ended();
-    drop(ours);
-    let ended = helper.wait().map_err(helper_error("wait for"))?;
-    match reported? {
-        Some(Report::Exited(code)) => Ok(ExitStatus::Code(code)),
-        Some(Report::Signaled(signal)) => Ok(ExitStatus::Signal(signal)),
-        Some(Report::Failed(failure)) => Err(failure.into()),
-        Some(Report::Terminal | Report::NeedsIds) | None => {
-            Err(ExecError::HelperDied(format!("{ended:?}")))
         }
     }
 }

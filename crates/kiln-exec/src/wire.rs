@@ -1,31 +1,37 @@
 //! What `run` and its helper say to each other.
 //!
+//! kiln asks the fork server for a helper with one message, [`Start`]: a byte that says which standard
+//! streams come along, and the descriptors. The answer is the helper's process id (4 bytes, native
+//! order) with a descriptor of the process, or an error number as a negative id with none.
+//!
 //! The step goes to the helper in a memory file: the length of the system call filter (4 bytes, native
-//! order), the filter's instructions (8 bytes each), the rest as JSON with descriptors by number. Over a
-//! sequenced socket the helper sends [`Report`]s and kiln sends single bytes, each a signal's number
-//! for the program. The end of the stream tells either side that the other one is gone. Both ends are
-//! the same binary, so there is no version.
+//! order), the filter's instructions (8 bytes each), the rest as JSON, where a descriptor is its place
+//! among those that came along. Over a sequenced socket the helper sends [`Report`]s and kiln sends
+//! single bytes, each a signal's number for the program. The end of the stream tells either side that
+//! the other one is gone. Both ends are the same binary, so there is no version.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use kiln_sys::namespace::Grade;
 use kiln_sys::sandbox::BpfInstruction;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recv, recvmsg, send, sendmsg,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{ExecError, Stage};
 
-/// A [`crate::StepSpec`] with its descriptors as numbers.
+/// A descriptor's place among those that came with a step, from 0.
+pub(crate) type Place = usize;
+
+/// A [`crate::StepSpec`] with its descriptors as [`Place`]s.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct WireStep {
-    pub(crate) control: RawFd,
-    pub(crate) root: RawFd,
+    pub(crate) root: Place,
     pub(crate) grade: WireGrade,
     pub(crate) argv: Vec<String>,
     /// `NAME=value`.
@@ -41,7 +47,7 @@ pub(crate) struct WireStep {
     pub(crate) window: Option<(u16, u16)>,
     pub(crate) mounts: Vec<WireMount>,
     /// A file system in memory with the files of [`WireMountKind::Held`].
-    pub(crate) held: Option<RawFd>,
+    pub(crate) held: Option<Place>,
     /// All capabilities, no filter, nothing hidden.
     pub(crate) insecure: bool,
     pub(crate) shm_bytes: Option<u64>,
@@ -108,7 +114,7 @@ pub(crate) struct WireMount {
 pub(crate) enum WireMountKind {
     /// A detached mount, attributes set; `directory` says what its root is.
     Attach {
-        mount: RawFd,
+        mount: Place,
         directory: bool,
     },
     Tmpfs {
@@ -117,7 +123,7 @@ pub(crate) enum WireMountKind {
     },
     /// A memory file with the content.
     File {
-        content: RawFd,
+        content: Place,
         mode: u32,
     },
     /// The file of this name in [`WireStep::held`].
@@ -296,4 +302,148 @@ pub(crate) fn receive_signal(socket: &OwnedFd) -> io::Result<Option<u8>> {
         received.map(|(_, count)| count)
     })?;
     Ok((count == 1).then_some(byte[0]))
+}
+
+/// Descriptors that one message can carry; the kernel's limit (`SCM_MAX_FD`).
+pub(crate) const MAX_DESCRIPTORS: usize = 253;
+
+/// What a helper is made from.
+#[derive(Debug)]
+pub(crate) struct Start<D> {
+    /// Standard input, output and error; those that are missing are `/dev/null`.
+    pub(crate) streams: [Option<D>; 3],
+    /// The memory file with the [`WireStep`].
+    pub(crate) step: D,
+    /// The helper's end of the socket.
+    pub(crate) control: D,
+    /// What the step's [`Place`]s mean.
+    pub(crate) descriptors: Vec<D>,
+}
+
+impl Start<BorrowedFd<'_>> {
+    pub(crate) fn send(&self, server: BorrowedFd<'_>) -> io::Result<()> {
+        let mut mask = 0_u8;
+        let mut all = Vec::with_capacity(self.descriptors.len() + 5);
+        for (bit, stream) in self.streams.iter().enumerate() {
+            if let Some(stream) = stream {
+                mask |= 1 << bit;
+                all.push(*stream);
+            }
+        }
+        all.extend([self.step, self.control]);
+        all.extend(&self.descriptors);
+        if all.len() > MAX_DESCRIPTORS {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{} descriptors are more than {MAX_DESCRIPTORS}", all.len()),
+            ));
+        }
+        let mut space =
+            vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        ancillary.push(SendAncillaryMessage::ScmRights(&all));
+        sendmsg(
+            server,
+            &[IoSlice::new(&[mask])],
+            &mut ancillary,
+            SendFlags::NOSIGNAL,
+        )?;
+        Ok(())
+    }
+}
+
+impl Start<OwnedFd> {
+    /// The next request; `None` when kiln is gone.
+    pub(crate) fn receive(server: &OwnedFd) -> io::Result<Option<Self>> {
+        let mut mask = [0_u8; 1];
+        let mut space =
+            vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+        let Some(mut received) = receive_descriptors(server.as_fd(), &mut mask, &mut space)? else {
+            return Ok(None);
+        };
+        let mut next = || received.next().ok_or(io::ErrorKind::InvalidData);
+        let mut streams = [None, None, None];
+        for (bit, stream) in streams.iter_mut().enumerate() {
+            if mask[0] & (1 << bit) != 0 {
+                *stream = Some(next()?);
+            }
+        }
+        let (step, control) = (next()?, next()?);
+        Ok(Some(Self {
+            streams,
+            step,
+            control,
+            descriptors: received.collect(),
+        }))
+    }
+}
+
+/// The answer to a [`Start`]: the helper's process id and a descriptor of the process, or why there
+/// is none.
+pub(crate) fn send_started(
+    server: &OwnedFd,
+    started: io::Result<(i32, OwnedFd)>,
+) -> io::Result<()> {
+    let (id, process) = match started {
+        Ok((id, process)) => (id, Some(process)),
+        Err(error) => (-errno_of(&error), None),
+    };
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let descriptors: Vec<_> = process.iter().map(AsFd::as_fd).collect();
+    if !descriptors.is_empty() {
+        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+    }
+    let bytes = id.to_ne_bytes();
+    sendmsg(
+        server,
+        &[IoSlice::new(&bytes)],
+        &mut ancillary,
+        SendFlags::NOSIGNAL,
+    )?;
+    Ok(())
+}
+
+/// The helper that the server started.
+pub(crate) fn receive_started(server: BorrowedFd<'_>) -> io::Result<(i32, OwnedFd)> {
+    let mut bytes = [0_u8; 4];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let received = receive_descriptors(server, &mut bytes, &mut space)?;
+    let process = received.ok_or(io::ErrorKind::UnexpectedEof)?.next();
+    let id = i32::from_ne_bytes(bytes);
+    match process {
+        Some(process) => Ok((id, process)),
+        None => Err(io::Error::from_raw_os_error(id.saturating_neg())),
+    }
+}
+
+/// One message whose bytes fill `bytes`, and the descriptors with it; `None` at the end.
+fn receive_descriptors(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+    space: &mut [MaybeUninit<u8>],
+) -> io::Result<Option<std::vec::IntoIter<OwnedFd>>> {
+    let mut ancillary = RecvAncillaryBuffer::new(space);
+    let message = rustix::io::retry_on_intr(|| {
+        recvmsg(
+            socket,
+            &mut [IoSliceMut::new(bytes)],
+            &mut ancillary,
+            RecvFlags::CMSG_CLOEXEC,
+        )
+    })?;
+    if message.bytes == 0 {
+        return Ok(None);
+    }
+    let mut received = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            received.extend(descriptors);
+        }
+    }
+    // A truncated list would give the places another meaning.
+    if message.bytes != bytes.len() || message.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    Ok(Some(received.into_iter()))
 }

@@ -1,7 +1,7 @@
 //! A step in the form that crosses to the helper: numbers, texts and descriptors.
 
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::LazyLock;
 
 use kiln_sys::binfmt::Handler;
@@ -30,20 +30,23 @@ static FILTER: LazyLock<Option<Vec<BpfInstruction>>> = LazyLock::new(|| {
 });
 
 /// A step in the form that the helper reads, with the descriptors that go with it.
-pub(super) struct Packed {
+pub(super) struct Packed<'a> {
     wire: WireStep,
-    pub(super) descriptors: Vec<OwnedFd>,
+    borrowed: Vec<BorrowedFd<'a>>,
+    made: Vec<OwnedFd>,
 }
 
-impl Packed {
+impl<'a> Packed<'a> {
     pub(super) fn new(
-        (spec, confinement): (&StepSpec<'_>, &Confinement),
-        control: &OwnedFd,
-        (held, groups): (&Held, &Groups),
+        (spec, confinement): (&StepSpec<'a>, &Confinement),
+        (held, groups): (&'a Held, &Groups),
     ) -> Result<Self, ExecError> {
-        let mut descriptors = Vec::new();
+        // The root, and the held files if there are any, come before what is made here.
+        let mut borrowed = vec![spec.root];
+        borrowed.extend(held.directory());
+        let mut made = Vec::new();
         let mounts = spec.mounts.iter().enumerate().map(|(index, mount)| {
-            let kind = pack_mount(index, mount, &mut descriptors);
+            let kind = pack_mount(index, mount, borrowed.len(), &mut made);
             kind.map_err(|cause| ExecError::Mount {
                 target: mount.target.clone(),
                 cause,
@@ -55,8 +58,7 @@ impl Packed {
         });
         let mounts = mounts.collect::<Result<_, _>>()?;
         let wire = WireStep {
-            control: control.as_raw_fd(),
-            root: spec.root.as_raw_fd(),
+            root: 0,
             grade: match (&confinement.emulation, spec.grade) {
                 // In a user namespace of its own root is root of that only.
                 (Emulation::Private(_), Grade::Root) => WireGrade::RootlessMapped,
@@ -81,7 +83,7 @@ impl Packed {
                 Stdio::Captured | Stdio::Inherited => None,
             },
             mounts,
-            held: held.directory().map(|directory| directory.as_raw_fd()),
+            held: held.directory().map(|_| 1),
             insecure: confinement.security == Security::Insecure,
             shm_bytes: confinement.shm_bytes,
             ulimits: confinement.ulimits.iter().map(pack_ulimit).collect(),
@@ -91,7 +93,17 @@ impl Packed {
                 Emulation::Native | Emulation::Host { .. } => None,
             },
         };
-        Ok(Self { wire, descriptors })
+        Ok(Self {
+            wire,
+            borrowed,
+            made,
+        })
+    }
+
+    /// What the places in the step mean.
+    pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let made = self.made.iter().map(AsFd::as_fd);
+        self.borrowed.iter().copied().chain(made).collect()
     }
 
     pub(super) fn to_memory(&self) -> io::Result<OwnedFd> {
@@ -127,7 +139,8 @@ fn memory_file(name: &str, content: &[u8]) -> io::Result<OwnedFd> {
 fn pack_mount(
     index: usize,
     mount: &StepMount<'_>,
-    descriptors: &mut Vec<OwnedFd>,
+    before: usize,
+    made: &mut Vec<OwnedFd>,
 ) -> io::Result<WireMountKind> {
     match &mount.kind {
         MountKind::Secret { .. } | MountKind::Agent { .. } => Ok(WireMountKind::Held {
@@ -138,21 +151,17 @@ fn pack_mount(
             mode: *mode,
         }),
         MountKind::File { content, mode } => {
-            let content = memory_file("kiln-file", content)?;
-            let number = content.as_raw_fd();
-            descriptors.push(content);
+            made.push(memory_file("kiln-file", content)?);
             Ok(WireMountKind::File {
-                content: number,
+                content: before + made.len() - 1,
                 mode: *mode,
             })
         }
         MountKind::Bind { source, access } => {
             let directory = FileType::from_raw_mode(fstat(source)?.st_mode) == FileType::Directory;
-            let mount = bind_source(*source, *access)?;
-            let number = mount.as_raw_fd();
-            descriptors.push(mount);
+            made.push(bind_source(*source, *access)?);
             Ok(WireMountKind::Attach {
-                mount: number,
+                mount: before + made.len() - 1,
                 directory,
             })
         }

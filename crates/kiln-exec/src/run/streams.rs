@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use kiln_base::events::Stream;
-use kiln_sys::process;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -32,15 +31,14 @@ pub(super) struct ProgramStreams {
 }
 
 impl ProgramStreams {
-    pub(super) fn as_stdio(&self) -> process::Stdio<'_> {
+    /// Standard input, output and error; `None` is `/dev/null`.
+    pub(super) fn given(&self) -> [Option<BorrowedFd<'_>>; 3] {
         let inherited = |stream| (self.stdio == Stdio::Inherited).then_some(stream);
-        process::Stdio {
-            input: inherited(rustix::stdio::stdin()),
-            output: (self.output.as_ref().map(AsFd::as_fd))
-                .or_else(|| inherited(rustix::stdio::stdout())),
-            error: (self.error.as_ref().map(AsFd::as_fd))
-                .or_else(|| inherited(rustix::stdio::stderr())),
-        }
+        [
+            inherited(rustix::stdio::stdin()),
+            (self.output.as_ref().map(AsFd::as_fd)).or_else(|| inherited(rustix::stdio::stdout())),
+            (self.error.as_ref().map(AsFd::as_fd)).or_else(|| inherited(rustix::stdio::stderr())),
+        ]
     }
 }
 

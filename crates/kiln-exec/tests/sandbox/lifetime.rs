@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use kiln_base::CancelToken;
-use kiln_exec::{Control, ExecError, ExitStatus, run, run_controlled};
+use kiln_exec::{Confinement, Control, ExecError, Executor, ExitStatus, run, run_controlled};
 use kiln_sys::namespace::GradeWish;
 use kiln_sys::signal::Signal;
 
@@ -42,6 +42,46 @@ pub(crate) fn a_program_runs_and_its_output_arrives() {
     };
     let status = run_controlled(&spec, &mut output, &CancelToken::new(), &control).unwrap();
     assert_eq!(status, ExitStatus::Signal(9));
+}
+
+/// Programs of one executor come from one fork server: what one of them was given is not the
+/// other's, and one that dies takes no other with it.
+pub(crate) fn one_executor_runs_many_programs_at_once() {
+    let Some(world) = World::new(
+        "one_executor_runs_many_programs_at_once",
+        GradeWish::Strongest,
+    ) else {
+        return;
+    };
+    let executor = Executor::new();
+    let run = |script: &str, name: &str| {
+        let root = world.root_of_its_own(name);
+        let mut spec = world.spec(&root, &["sh", "-c", script]);
+        spec.env.push(("NAME".to_owned(), name.to_owned()));
+        let mut text = Vec::new();
+        let mut output = |_, bytes: &[u8]| text.extend_from_slice(bytes);
+        let status = executor.run(
+            (&spec, &Confinement::default()),
+            &mut output,
+            &CancelToken::new(),
+            &Control::new(),
+        );
+        (status.unwrap(), String::from_utf8(text).unwrap())
+    };
+    assert_eq!(run("exit 3", "first"), (ExitStatus::Code(3), String::new()));
+    std::thread::scope(|scope| {
+        let programs: Vec<_> = (0..8)
+            .map(|index| {
+                let run = &run;
+                scope.spawn(move || run("echo $NAME; exit ${#NAME}", &"n".repeat(index + 1)))
+            })
+            .collect();
+        for (index, program) in programs.into_iter().enumerate() {
+            let (status, text) = program.join().unwrap();
+            assert_eq!(status, ExitStatus::Code(i32::try_from(index).unwrap() + 1));
+            assert_eq!(text, format!("{}\n", "n".repeat(index + 1)));
+        }
+    });
 }
 
 pub(crate) fn failures_are_told_apart() {

@@ -72,6 +72,10 @@ const TESTS: &[Test] = &[
         "a_program_runs_and_its_output_arrives",
         lifetime::a_program_runs_and_its_output_arrives,
     ),
+    (
+        "one_executor_runs_many_programs_at_once",
+        lifetime::one_executor_runs_many_programs_at_once,
+    ),
     ("failures_are_told_apart", lifetime::failures_are_told_apart),
     (
         "background_processes_die_with_the_program",

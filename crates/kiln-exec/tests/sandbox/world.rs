@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use kiln_base::CancelToken;
 use kiln_base::events::Stream;
 use kiln_exec::{
-    Confinement, Control, DEFAULT_HOSTNAME, DEFAULT_PATH, ExecError, ExitStatus, MountKind,
-    Network, Stdio, StepMount, StepSpec, User, hosts_file, run_confined,
+    Confinement, Control, DEFAULT_HOSTNAME, DEFAULT_PATH, ExecError, Executor, ExitStatus,
+    MountKind, Network, Stdio, StepMount, StepSpec, User, hosts_file,
 };
 use kiln_sys::mount::{Durability, Overlay, Upper};
 use kiln_sys::namespace::{Grade, GradeWish, enter};
@@ -77,16 +77,31 @@ impl World {
     }
 
     pub(crate) fn root(&self) -> OwnedFd {
+        let work = self.dir.path().join("work");
+        let _ = fs::remove_dir_all(work.join("work"));
+        self.root_with(self.upper(), work)
+    }
+
+    /// One of several roots that are there at the same time.
+    pub(crate) fn root_of_its_own(&self, name: &str) -> OwnedFd {
+        let made = ["upper", "work"].map(|half| self.dir.path().join(format!("{half}-{name}")));
+        for path in &made {
+            fs::create_dir(path).unwrap();
+        }
+        let [upper, work] = made;
+        self.root_with(upper, work)
+    }
+
+    fn root_with(&self, upper: PathBuf, work: PathBuf) -> OwnedFd {
         let overlay = Overlay {
             lowers: vec![self.lower()],
             upper: Some(Upper {
-                upper: self.upper(),
-                work: self.dir.path().join("work"),
+                upper,
+                work,
                 durability: Durability::Volatile,
             }),
             userxattr: self.grade.uses_user_xattrs(),
         };
-        let _ = fs::remove_dir_all(self.dir.path().join("work/work"));
         overlay.mount_detached().unwrap()
     }
 
@@ -147,7 +162,7 @@ pub(crate) fn execute_confined(
         Stream::Stderr => stderr.extend_from_slice(bytes),
     };
     let cancel = CancelToken::new();
-    let status = run_confined(spec, confinement, &mut output, &cancel, &Control::new())?;
+    let status = Executor::new().run((spec, confinement), &mut output, &cancel, &Control::new())?;
     Ok(Outcome {
         status,
         stdout: String::from_utf8_lossy(&stdout).into_owned(),
