@@ -58,6 +58,7 @@ use std::num::NonZeroUsize;
 
 use kiln_base::Timestamp;
 use kiln_base::trace::Tracer;
+use kiln_exec::Executor;
 use kiln_store::{Clock, Store};
 use kiln_sys::namespace::Grade;
 use machine::Machine;
@@ -90,6 +91,7 @@ pub struct Engine {
     clock: Clock,
     settings: Settings,
     tracer: Tracer,
+    executor: Executor,
 }
 
 /// What an engine is told once.
@@ -121,6 +123,7 @@ impl Engine {
             clock,
             settings,
             tracer: Tracer::off(),
+            executor: Executor::new(),
         }
     }
 

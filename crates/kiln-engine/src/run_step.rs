@@ -6,7 +6,7 @@ use kiln_base::events::StepNumber;
 use kiln_base::{CancelToken, Cancelled};
 use kiln_exec::{
     Confinement, Control, ExecError, MountKind, Network, Resources, Security, Stdio, StepMount,
-    StepSpec, hosts_file, resolv_conf, run_confined, supports,
+    StepSpec, hosts_file, resolv_conf, supports,
 };
 use kiln_graph::{Part, RunOp};
 use kiln_sys::fs::Dir;
@@ -72,7 +72,7 @@ pub(crate) fn run(
     let confinement = confinement(op, &request.steps)?;
     let control = Control::new();
     let sandbox = tracer.span("sandbox");
-    let status = match run_confined(&spec, &confinement, &mut output, cancel, &control) {
+    let status = match engine.executor.run((&spec, &confinement), &mut output, cancel, &control) {
         Err(ExecError::Cancelled) => return Err(Cancelled.into()),
         result => result?,
     };
