@@ -1,50 +1,98 @@
 //! Measures the kiln program, and beside it whatever peers the machine has, on the same inputs in
-//! turn: A B A B. Prints Markdown.
+//! turn: A B A B. Prints Markdown, or writes the pages of `docs`.
 //!
 //! ```text
-//! cargo build --release && cargo run --release -p kiln-benches [-- NAME...]
+//! cargo xtask bench [--quick] [--rounds N] [--only PROGRAM,...] [--write DIR] [NAME...]
 //! ```
 //!
-//! Figures are of whole processes: wall time, and the peak resident memory of the largest process
-//! that the command started, itself included. A peer that is not there is named as not compared.
+//! Figures are of whole commands: wall time, processor time, peak resident memory of the largest
+//! process, bytes read from and written to devices; a daemon's work is counted as its client's. A
+//! peer that is not there is named as not compared, with the reason.
 //! Deliberately absent: pass or fail. A benchmark is read, not asserted; noisy machines would make
 //! it lie.
 
+mod bench;
+mod family;
+mod inputs;
+mod machine;
 mod measure;
-#[expect(dead_code, reason = "the harness that fills it in is being written")]
 mod model;
-mod tools;
+mod options;
+mod output;
+mod programs;
+mod report;
 mod workloads;
 
+use std::cell::RefCell;
+use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Instant;
 
-use tools::Tools;
+use bench::Bench;
+use measure::complain;
+use model::{Growth, Report, Table};
+use options::Options;
+use programs::{Programs, Registry};
+use testkit::Scratch;
 
 fn main() -> ExitCode {
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
-    match run(&wanted) {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some((_, words)) = words
+        .split_first()
+        .filter(|(word, _)| *word == measure::HELPER)
+    {
+        return measure::helper(words);
+    }
+    let words = words.iter().map(|word| word.to_string_lossy().into_owned());
+    match options::parse(words).and_then(|options| run(&options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("error: {error}"));
+            complain(&format!("error: {error}"));
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(wanted: &[String]) -> Result<(), String> {
-    let scratch =
-        tempfile::tempdir().map_err(|error| format!("no temporary directory: {error}"))?;
-    let tools = Tools::find(scratch.path())?;
-    say(&tools.describe());
-    for workload in workloads::ALL {
-        if wanted.is_empty() || wanted.iter().any(|name| name == workload.name) {
-            say(&(workload.run)(&tools, scratch.path())?);
-        }
+fn run(options: &Options) -> Result<(), String> {
+    if options.list {
+        output::list();
+        return Ok(());
     }
-    Ok(())
+    let scratch = Scratch::folder("bench");
+    let bench = Bench {
+        programs: Programs::start(&scratch, &options.programs)?,
+        registry: Registry::start(&scratch, "registry")?,
+        quick: options.quick,
+        rounds: options.rounds,
+        left_out: RefCell::new(Vec::new()),
+        scratch,
+    };
+    let tables = tables(&bench, options);
+    let growths: Vec<Growth> = Vec::new();
+    let report = Report {
+        machine: machine::describe(&bench.scratch),
+        programs: bench.programs.facts(),
+        tables,
+        growths,
+        left_out: bench.left_out.take(),
+    };
+    drop(bench);
+    output::show(report, options)
 }
 
-#[expect(clippy::print_stdout, reason = "the report is this program's output")]
-fn say(text: &str) {
-    println!("{text}");
+fn tables(bench: &Bench, options: &Options) -> Vec<Table> {
+    let mut tables = Vec::new();
+    for workload in workloads::ALL {
+        if !options.wants(workload.name) {
+            continue;
+        }
+        complain(&format!("{}:", workload.name));
+        let began = Instant::now();
+        match (workload.run)(bench) {
+            Ok(table) => tables.push(table),
+            Err(message) => bench.leave_out(workload.name, message),
+        }
+        complain(&format!("  done in {:.0} s", began.elapsed().as_secs_f64()));
+    }
+    tables
 }

@@ -1,116 +1,343 @@
-//! One command, timed as a whole process, with the memory of what it started.
+//! One command, timed as a whole process, with what it cost in processor time, memory and bytes.
+//!
+//! The command runs below a small process of its own ([`helper`]), since the kernel adds up what
+//! ended processes have used for their parent only, and never starts again from zero. So nothing is
+//! sampled while the command runs, however short it is. What a daemon did meanwhile is a
+//! difference, see [`crate::family`].
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-/// What one run cost.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Cost {
-    /// From start to end.
-    pub(crate) wall: Duration,
-    /// Peak resident memory of the largest process, in kilobytes.
-    pub(crate) peak_kb: u64,
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use rustix::process::{Signal, WaitOptions};
+
+use crate::family::{self, Watch};
+use crate::model::Sample;
+
+/// The word that makes this program a [`helper`].
+pub(crate) const HELPER: &str = "__measure";
+
+/// No command of any workload may take longer.
+const LIMIT: Duration = Duration::from_mins(5);
+
+/// A command to be measured.
+#[derive(Debug, Clone)]
+pub(crate) struct Invocation {
+    /// The program and its arguments.
+    pub(crate) words: Vec<OsString>,
+    /// Variables beside those of this process.
+    pub(crate) environment: Vec<(&'static str, OsString)>,
+    /// Whom it runs as, where that is not this process's user.
+    pub(crate) user: Option<User>,
+    /// The daemon that does the work, if one does.
+    pub(crate) daemon: Option<u32>,
 }
 
-/// Runs the command to its end. An exit code other than 0 is an error that shows its output.
-pub(crate) fn cost(command: &mut Command) -> Result<Cost, String> {
-    command
+/// An ordinary user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct User {
+    /// The user's id.
+    pub(crate) uid: u32,
+    /// The id of the user's group.
+    pub(crate) gid: u32,
+}
+
+impl Invocation {
+    /// A command of the program.
+    pub(crate) fn new(program: impl Into<OsString>) -> Self {
+        Self {
+            words: vec![program.into()],
+            environment: Vec::new(),
+            user: None,
+            daemon: None,
+        }
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn args(mut self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.words.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// The same with one more argument.
+    pub(crate) fn arg(self, argument: impl Into<OsString>) -> Self {
+        self.args([argument])
+    }
+
+    /// The same with a variable.
+    pub(crate) fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
+    /// This one and, when it succeeded, the other, as one command; whoever runs this runs both.
+    pub(crate) fn then(self, next: &Self) -> Self {
+        let line = format!("{self} && {next}");
+        Self {
+            words: ["/bin/sh", "-c", &line].map(Into::into).to_vec(),
+            ..self
+        }
+    }
+
+    /// The command for the operating system.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = command(self.words.first().cloned().unwrap_or_default());
+        command.args(self.words.iter().skip(1));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(User { uid, gid }) = self.user {
+            command.uid(uid).gid(gid);
+        }
+        command
+    }
+}
+
+/// The command as a shell would read it.
+impl fmt::Display for Invocation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, word) in self.words.iter().enumerate() {
+            let space = if index == 0 { "" } else { " " };
+            write!(formatter, "{space}{}", quoted(&word.to_string_lossy()))?;
+        }
+        Ok(())
+    }
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Starts a process: benchmarks compare whole programs, as their users start them.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the benchmarked programs need the environment and directory of their user"
+)]
+pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    Command::new(program)
+}
+
+/// Runs the command to its end and says what it cost. An exit code other than 0 is an error that
+/// shows the end of its output.
+///
+/// Earlier writes are brought to the disk first, so that nobody pays for another's.
+pub(crate) fn measure(invocation: &Invocation, scratch: &Path) -> Result<Sample, String> {
+    let files = Files::new(scratch);
+    let mut command = helper_command(invocation, &files)?;
+    rustix::fs::sync();
+    let watch = invocation.daemon.map(Watch::start);
+    let child = command
+        .spawn()
+        .map_err(|error| format!("{invocation}: {error}"))?;
+    let ended = wait(child, LIMIT);
+    let daemon = watch.map(Watch::end).unwrap_or_default();
+    let report = fs::read_to_string(&files.report).unwrap_or_default();
+    let (code, own) = parse(&report).ok_or_else(|| {
+        let why = ended.err().unwrap_or_else(|| "no measurement".to_owned());
+        format!("`{invocation}`: {why}\n{}", files.tail())
+    })?;
+    if code != 0 {
+        let tail = files.tail();
+        return Err(format!("`{invocation}` exited with {code}: {tail}"));
+    }
+    Ok(Sample {
+        wall: own.wall,
+        cpu: own.cpu + daemon.cpu,
+        peak: own.peak.max(daemon.peak),
+        read: own.read + daemon.read,
+        written: own.written + daemon.written,
+    })
+}
+
+/// Runs the command to its end without measuring it, with the same errors.
+pub(crate) fn run(invocation: &Invocation, scratch: &Path) -> Result<String, String> {
+    let files = Files::new(scratch);
+    let output = fs::File::create(&files.output).map_err(|error| error.to_string())?;
+    let mut command = invocation.command();
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let output = command
+        .stderr(output)
+        .output()
+        .map_err(|error| format!("{invocation}: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let tail = files.tail();
+    Err(format!("`{invocation}`: {}: {tail}", output.status))
+}
+
+/// Where a helper leaves what it found, and where the command's messages go.
+struct Files {
+    report: PathBuf,
+    output: PathBuf,
+}
+
+impl Files {
+    fn new(scratch: &Path) -> Self {
+        let report = scratch.join("measured");
+        let output = scratch.join("output");
+        let _ = fs::remove_file(&report);
+        Self { report, output }
+    }
+
+    /// The last lines of the messages.
+    fn tail(&self) -> String {
+        let text = fs::read(&self.output).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+        lines[lines.len().saturating_sub(6)..].join("\n")
+    }
+}
+
+fn helper_command(invocation: &Invocation, files: &Files) -> Result<Command, String> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let output = fs::File::create(&files.output).map_err(|error| error.to_string())?;
+    let user = invocation.user;
+    let user = user.map_or("-".to_owned(), |user| format!("{}:{}", user.uid, user.gid));
+    let mut helper = command(own);
+    helper.arg(HELPER).arg(&files.report).arg(user);
+    helper.args(&invocation.words);
+    let variables = invocation.environment.iter();
+    helper.envs(variables.map(|(name, value)| (name, value)));
+    helper
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let began = Instant::now();
-    let mut child = command
-        .spawn()
-        .map_err(|error| format!("{command:?}: {error}"))?;
-    let stderr = child.stderr.take().map(|mut pipe| {
-        std::thread::spawn(move || {
-            let mut text = Vec::new();
-            let _ = std::io::Read::read_to_end(&mut pipe, &mut text);
-            text
-        })
-    });
-    let pid = child.id();
-    let ended = Arc::new(AtomicBool::new(false));
-    let sampler = {
-        let ended = Arc::clone(&ended);
-        std::thread::spawn(move || watch(pid, &ended))
-    };
-    // Waited for by a thread that does nothing else: the samples must not be in the time.
-    let status = child.wait().map_err(|error| error.to_string())?;
-    let wall = began.elapsed();
-    ended.store(true, Ordering::Relaxed);
-    let peak_kb = sampler.join().unwrap_or(0);
-    let stderr = stderr
-        .and_then(|thread| thread.join().ok())
-        .unwrap_or_default();
-    if status.success() {
-        Ok(Cost { wall, peak_kb })
-    } else {
-        Err(format!(
-            "{command:?} ended with {status}:\n{}",
-            String::from_utf8_lossy(&stderr)
-        ))
-    }
+        .stderr(output);
+    Ok(helper)
 }
 
-/// Samples the process and its descendants until it ends. The kernel keeps each process's high
-/// water mark, so a sample misses only what grew since the one before.
-fn watch(root: u32, ended: &AtomicBool) -> u64 {
-    let mut peaks: BTreeMap<u32, u64> = BTreeMap::new();
-    let mut pause = Duration::from_millis(1);
-    while !ended.load(Ordering::Relaxed) {
-        for pid in family(root) {
-            if let Some(kb) = high_water_mark(pid) {
-                let peak = peaks.entry(pid).or_default();
-                *peak = kb.max(*peak);
-            }
+/// Waits for the helper; ends it and everything below it when it takes too long.
+fn wait(mut child: Child, limit: Duration) -> Result<(), String> {
+    let began = Instant::now();
+    let mut pause = Duration::from_millis(2);
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) if status.success() => return Ok(()),
+            Ok(Some(status)) => return Err(status.to_string()),
+            Ok(None) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+        if began.elapsed() > limit {
+            family::signal(child.id(), Signal::KILL);
+            let _ = child.wait();
+            return Err(format!("not done after {} s", limit.as_secs()));
         }
         std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(20));
+        pause = (pause * 2).min(Duration::from_millis(50));
     }
-    peaks.into_values().max().unwrap_or(0)
 }
 
-fn family(root: u32) -> BTreeSet<u32> {
-    let mut family = BTreeSet::from([root]);
-    let mut open = vec![root];
-    while let Some(pid) = open.pop() {
-        let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
-            continue;
-        };
-        for task in tasks.flatten() {
-            let children = std::fs::read_to_string(task.path().join("children"));
-            let children = children.unwrap_or_default();
-            for child in children
-                .split_whitespace()
-                .filter_map(|pid| pid.parse().ok())
-            {
-                if family.insert(child) {
-                    open.push(child);
-                }
-            }
+/// `__measure REPORT UID:GID|- PROGRAM ARGUMENT...`: runs the program and writes what it cost.
+pub(crate) fn helper(words: &[OsString]) -> ExitCode {
+    match measured(words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            complain(&message);
+            ExitCode::FAILURE
         }
     }
-    family
 }
 
-fn high_water_mark(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().trim_end_matches(" kB").trim().parse().ok()
+fn measured(words: &[OsString]) -> Result<(), String> {
+    let [report, user, words @ ..] = words else {
+        return Err("a report, a user and a command are needed".to_owned());
+    };
+    let user = user.to_string_lossy();
+    let user = user.split_once(':').and_then(|(uid, gid)| {
+        let (uid, gid) = (uid.parse().ok()?, gid.parse().ok()?);
+        Some(User { uid, gid })
+    });
+    let invocation = Invocation {
+        words: words.to_vec(),
+        environment: Vec::new(),
+        user,
+        daemon: None,
+    };
+    // Whatever the command starts and leaves behind is counted as soon as it ends.
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    let began = Instant::now();
+    let status = invocation.command().status();
+    let wall = began.elapsed();
+    let status = status.map_err(|error| format!("{invocation}: {error}"))?;
+    while matches!(rustix::process::wait(WaitOptions::NOHANG), Ok(Some(_))) {}
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|error| error.to_string())?;
+    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    let line = format!(
+        "{} {} {micros} {} {} {}\n",
+        status.code().unwrap_or(-1),
+        wall.as_nanos(),
+        usage.max_rss(),
+        usage.block_reads(),
+        usage.block_writes()
+    );
+    fs::write(report, line).map_err(|error| error.to_string())
 }
 
-/// The middle of several costs: median wall time, largest memory.
-pub(crate) fn median(costs: &[Cost]) -> Cost {
-    let mut walls: Vec<Duration> = costs.iter().map(|cost| cost.wall).collect();
-    walls.sort();
-    Cost {
-        wall: walls.get(walls.len() / 2).copied().unwrap_or_default(),
-        peak_kb: costs.iter().map(|cost| cost.peak_kb).max().unwrap_or(0),
+/// The exit code and the cost that [`helper`] wrote.
+fn parse(report: &str) -> Option<(i32, Sample)> {
+    let mut words = report.split_whitespace();
+    let code = words.next()?.parse().ok()?;
+    let mut number = || words.next()?.parse::<u64>().ok();
+    let sample = Sample {
+        wall: Duration::from_nanos(number()?),
+        cpu: Duration::from_micros(number()?),
+        peak: number()? * 1024,
+        // The kernel counts blocks of 512 bytes.
+        read: number()? * 512,
+        written: number()? * 512,
+    };
+    Some((code, sample))
+}
+
+/// A line for the person who waits.
+#[expect(
+    clippy::print_stderr,
+    reason = "progress and complaints of a command line program"
+)]
+pub(crate) fn complain(text: &str) {
+    eprintln!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_helper_writes_is_read() {
+        let (code, sample) = parse("0 1500000 2500 64 3 4\n").unwrap();
+        assert_eq!(code, 0);
+        assert_eq!(
+            sample,
+            Sample {
+                wall: Duration::from_micros(1500),
+                cpu: Duration::from_micros(2500),
+                peak: 65536,
+                read: 1536,
+                written: 2048,
+            }
+        );
+        assert_eq!(parse("0 15"), None);
+        assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn commands_are_shown_as_a_shell_reads_them() {
+        let one = Invocation::new("docker").args(["build", "a b"]);
+        let two = Invocation::new("docker").arg("it's");
+        assert_eq!(one.to_string(), "docker build 'a b'");
+        let both = one.env("A", "1").then(&two);
+        assert_eq!(both.environment.len(), 1);
+        assert_eq!(
+            both.words[2].to_string_lossy(),
+            r"docker build 'a b' && docker 'it'\''s'"
+        );
     }
 }

@@ -1,0 +1,208 @@
+//! One run of the benchmarks: what every workload needs, and the rounds A B A B.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::measure::{Invocation, complain, measure, run};
+use crate::model::{LeftOut, Program, Row, Sample};
+use crate::programs::{Job, Programs, Registry};
+
+/// What every workload needs.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    /// kiln and its peers.
+    pub(crate) programs: Programs,
+    /// The registry that images are pushed to; emptied before each run that pushes.
+    pub(crate) registry: Registry,
+    /// Where inputs and states are.
+    pub(crate) scratch: PathBuf,
+    /// Small inputs and one round: a test of the harness, whose figures mean nothing.
+    pub(crate) quick: bool,
+    /// How many rounds, where the user says so.
+    pub(crate) rounds: Option<usize>,
+    /// What was left out so far.
+    pub(crate) left_out: RefCell<Vec<LeftOut>>,
+}
+
+impl Bench {
+    /// How many rounds, where nobody says otherwise.
+    pub(crate) fn rounds(&self, usual: usize) -> usize {
+        let quick = if self.quick { 1 } else { usual };
+        self.rounds.unwrap_or(quick)
+    }
+
+    /// A size, or the one of a quick run.
+    pub(crate) fn size(&self, full: usize, quick: usize) -> usize {
+        if self.quick { quick } else { full }
+    }
+
+    /// Notes what is not measured.
+    pub(crate) fn leave_out(&self, what: impl Into<String>, why: impl Into<String>) {
+        let (what, why) = (what.into(), why.into());
+        complain(&format!("left out: {what}: {why}"));
+        self.left_out.borrow_mut().push(LeftOut { what, why });
+    }
+
+    /// An empty folder for a workload's inputs, that goes away with the value.
+    pub(crate) fn folder(&self, name: &str) -> Result<Folder, String> {
+        Folder::new(&self.scratch.join(name))
+    }
+
+    /// Measures one command.
+    pub(crate) fn measure(&self, invocation: &Invocation) -> Result<Sample, String> {
+        measure(invocation, &self.scratch)
+    }
+
+    /// Runs one command, and measures nothing.
+    pub(crate) fn run(&self, invocation: &Invocation) -> Result<(), String> {
+        run(invocation, &self.scratch).map(drop)
+    }
+
+    /// Measures one build.
+    pub(crate) fn build(&self, program: Program, job: &Job<'_>) -> Result<Sample, String> {
+        self.measure(&self.programs.build(program, job)?)
+    }
+
+    /// Measures one build of a program that has nothing, into a registry that has nothing.
+    pub(crate) fn cold(&self, program: Program, job: &Job<'_>) -> Result<Sample, String> {
+        self.programs.reset(program, &self.scratch)?;
+        if job.push {
+            self.registry.empty()?;
+        }
+        self.build(program, job)
+    }
+
+    /// Does something with every program that is there, in turn, as often as there are rounds. One
+    /// that fails has no further turn. Afterwards all stores are emptied.
+    pub(crate) fn in_turn(
+        &self,
+        rounds: usize,
+        mut once: impl FnMut(Program) -> Result<Sample, String>,
+    ) -> Vec<Row> {
+        let empty = |program| Row {
+            program,
+            samples: Vec::new(),
+            failure: None,
+        };
+        let mut rows: Vec<Row> = self.programs.there().into_iter().map(empty).collect();
+        for round in 1..=rounds {
+            for row in rows.iter_mut().filter(|row| row.failure.is_none()) {
+                match once(row.program) {
+                    Ok(sample) => {
+                        complain(&progress(round, rounds, row.program, &sample));
+                        row.samples.push(sample);
+                    }
+                    Err(message) => {
+                        complain(&format!("  {} failed: {message}", row.program.name()));
+                        row.failure = Some(message);
+                        row.samples.clear();
+                    }
+                }
+            }
+        }
+        self.reset(&rows);
+        rows
+    }
+
+    /// Gives the disk back.
+    fn reset(&self, rows: &[Row]) {
+        for row in rows {
+            if let Err(message) = self.programs.reset(row.program, &self.scratch) {
+                complain(&format!("  could not empty its store: {message}"));
+            }
+        }
+    }
+}
+
+fn progress(round: usize, rounds: usize, program: Program, sample: &Sample) -> String {
+    format!(
+        "  {round}/{rounds} {:<15} {:>9.1} ms, cpu {:>9.1} ms, peak {:>5} MB, read {} MB, written {} MB",
+        program.name(),
+        sample.wall.as_secs_f64() * 1e3,
+        sample.cpu.as_secs_f64() * 1e3,
+        sample.peak >> 20,
+        sample.read >> 20,
+        sample.written >> 20,
+    )
+}
+
+/// What is left of a run when another without the parts is taken off; see
+/// [`crate::model::Unit::Part`].
+pub(crate) fn without(whole: Sample, base: Sample) -> Sample {
+    Sample {
+        wall: whole.wall.saturating_sub(base.wall),
+        cpu: whole.cpu.saturating_sub(base.cpu),
+        ..whole
+    }
+}
+
+/// The middle of several samples, each figure for itself; the largest of the peaks.
+pub(crate) fn median(samples: &[Sample]) -> Sample {
+    fn middle<T: Ord + Copy + Default>(values: impl Iterator<Item = T>) -> T {
+        let mut values: Vec<T> = values.collect();
+        values.sort();
+        values.get(values.len() / 2).copied().unwrap_or_default()
+    }
+    Sample {
+        wall: middle::<Duration>(samples.iter().map(|sample| sample.wall)),
+        cpu: middle::<Duration>(samples.iter().map(|sample| sample.cpu)),
+        peak: samples.iter().map(|sample| sample.peak).max().unwrap_or(0),
+        read: middle(samples.iter().map(|sample| sample.read)),
+        written: middle(samples.iter().map(|sample| sample.written)),
+    }
+}
+
+/// A folder that is removed when the value goes away.
+#[derive(Debug)]
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    fn new(path: &Path) -> Result<Self, String> {
+        let failed = |error: std::io::Error| format!("`{}`: {error}", path.display());
+        match std::fs::remove_dir_all(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error)),
+            _ => std::fs::create_dir_all(path).map_err(failed),
+        }?;
+        Ok(Self(path.to_owned()))
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A few thousand files more or less in the scratch folder stop nobody.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(milliseconds: u64, peak: u64) -> Sample {
+        Sample {
+            wall: Duration::from_millis(milliseconds),
+            cpu: Duration::from_millis(milliseconds / 2),
+            peak,
+            ..Sample::default()
+        }
+    }
+
+    #[test]
+    fn the_median_is_of_times_and_the_largest_of_peaks() {
+        let samples = [sample(30, 7), sample(10, 9), sample(20, 8)];
+        assert_eq!(median(&samples), sample(20, 9));
+        assert_eq!(median(&[]), Sample::default());
+    }
+
+    #[test]
+    fn parts_are_what_is_left_of_times_only() {
+        assert_eq!(without(sample(30, 7), sample(10, 9)), sample(20, 7));
+        assert_eq!(without(sample(10, 7), sample(30, 9)), sample(0, 7));
+    }
+}
