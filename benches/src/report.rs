@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: measuring, and reading and writing files.
 
+mod chart;
 mod figure;
 mod json;
 mod markdown;
@@ -13,5 +14,6 @@ mod number;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use chart::charts;
 pub(crate) use json::{json, parse};
 pub(crate) use markdown::markdown;

@@ -20,6 +20,18 @@ pub(super) fn small(seconds: f64) -> String {
     format!("{digits} {unit}")
 }
 
+/// A round number of seconds on an axis: `50 µs`, `5 ms`, `10 s`.
+pub(super) fn tick(seconds: f64) -> String {
+    let (number, unit) = match seconds {
+        ..0.000_999_5 => (seconds * 1e6, "µs"),
+        0.000_999_5..0.9995 => (seconds * 1e3, "ms"),
+        _ => (seconds, "s"),
+    };
+    // Round numbers have one digit; powers of ten are not exact.
+    let decimals = if number < 0.95 { 2 } else { 0 };
+    format!("{} {unit}", grouped(&format!("{number:.decimals$}")))
+}
+
 /// A figure that someone chose, with the digits they chose: `10`, `2.5`.
 pub(super) fn plain(number: f64) -> String {
     grouped(&number.to_string())
@@ -186,6 +198,14 @@ mod tests {
             ["5 ms", "2.9 ms", "1.5 s", "60 s"]
         );
         assert_eq!(plain_megabytes(64_000_000), "64");
+    }
+
+    #[test]
+    fn ticks_are_round() {
+        assert_eq!(
+            [5e-5, 0.001, 0.005, 0.1 + 0.1, 1.0, 10.000_000_1, 2000.0].map(tick),
+            ["50 µs", "1 ms", "5 ms", "200 ms", "1 s", "10 s", "2,000 s"]
+        );
     }
 
     #[test]

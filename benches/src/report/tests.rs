@@ -5,7 +5,7 @@ use std::time::Duration;
 use expect_test::{Expect, ExpectFile, expect, expect_file};
 use proptest::prelude::*;
 
-use super::{json, markdown, parse};
+use super::{charts, json, markdown, parse};
 use crate::model::{
     Curve, Growth, LeftOut, Machine, Program, ProgramFacts, Report, Row, Sample, Table, Target,
     Unit,
@@ -199,6 +199,20 @@ fn a_document_may_have_more_than_we_know() {
     );
 }
 
+#[test]
+fn pictures() {
+    let charts = charts(&report());
+    let names: Vec<&str> = charts.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["overview.svg", "many-steps.svg"]);
+    // The style is in every picture, and no one reads it here.
+    let without_style = |svg: &str| {
+        let lines = svg.lines().filter(|line| !line.starts_with("<style>"));
+        lines.fold(String::new(), |all, line| all + line + "\n")
+    };
+    expect_file!["tests/overview.txt"].assert_eq(&without_style(&charts[0].1));
+    expect_file!["tests/many-steps.txt"].assert_eq(&without_style(&charts[1].1));
+}
+
 fn any_program() -> impl Strategy<Value = Program> {
     prop_oneof![
         Just(Program::Kiln),
@@ -305,5 +319,19 @@ proptest! {
         // A stranger's text opens no tag: there are the comment at the top, and small figures.
         let others = page.matches("<!--").count() + page.matches("< 0.1").count();
         prop_assert_eq!(page.matches('<').count(), others);
+    }
+
+    #[test]
+    fn any_report_is_pictures(report in any_report()) {
+        for (_, svg) in charts(&report) {
+            // A stranger's text opens no element, and every place is a number.
+            let known = ["svg", "title", "desc", "style", "text", "line", "rect", "polyline", "circle"];
+            for tag in svg.split('<').skip(1) {
+                let name: String =
+                    tag.trim_start_matches('/').chars().take_while(char::is_ascii_alphabetic).collect();
+                prop_assert!(known.contains(&name.as_str()), "{}", tag);
+            }
+            prop_assert!(!svg.contains("=\"NaN") && !svg.contains("=\"inf"), "{}", svg);
+        }
     }
 }
