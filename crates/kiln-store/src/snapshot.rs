@@ -71,12 +71,21 @@ impl Store {
     /// The snapshot of this name. It and those below it stay in the store as long as this handle
     /// lives.
     pub fn snapshot(&self, id: &SnapshotId) -> Result<Option<Snapshot>, StoreError> {
-        let object = Protected::Snapshot(id.clone());
-        let found = self.index().read(|index| find(index, self, id))?;
-        if found.is_none() || self.protects(&object) {
-            return Ok(found);
+        let lease = self.lease()?;
+        if let Some(known) = lease.snapshot(id) {
+            return Ok(Some(known));
         }
-        self.protect(&object, |transaction| use_snapshot(transaction, self, id))
+        let object = Protected::Snapshot(id.clone());
+        let read = self.index().read(|index| find(index, self, id))?;
+        let found = if read.is_none() || self.protects(&object) {
+            read
+        } else {
+            self.protect(&object, |transaction| use_snapshot(transaction, self, id))?
+        };
+        if let Some(snapshot) = &found {
+            lease.remember_snapshot(snapshot);
+        }
+        Ok(found)
     }
 
     /// The snapshot and all below it, topmost first: what overlayfs stacks. Empty if there is no
