@@ -197,7 +197,7 @@ pub(crate) fn copy(
     }
     drop(writing);
     drop(dir);
-    Ok(tracer.within("commit", || root.commit(engine.now()))?)
+    Ok(root.commit_traced(engine.now(), tracer)?)
 }
 
 /// Unpacks the item into the destination, if it is an archive.

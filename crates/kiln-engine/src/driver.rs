@@ -583,7 +583,7 @@ impl BuildDriver<'_> {
                 let roots = (0..inputs.len()).map(root).collect::<Result<Vec<_>, _>>()?;
                 run_step::run(self.engine, request, op, &roots, progress, cancel)?
             }
-            Op::Workdir(op) => workdir::make(self.engine, op, root(0)?)?,
+            Op::Workdir(op) => workdir::make((self.engine, tracer), op, root(0)?)?,
             Op::Copy(op) => {
                 let selected = match self.selected(index) {
                     Some(selected) => selected,

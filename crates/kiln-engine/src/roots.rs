@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use kiln_base::Timestamp;
+use kiln_base::trace::Tracer;
 use kiln_store::{ActiveSnapshot, SnapshotId};
 use kiln_sys::fs::{Dir, Owner};
 use kiln_sys::mount::{Durability, Overlay, Recursion, Upper, bind};
@@ -24,16 +25,27 @@ pub(crate) struct WritableRoot {
 impl WritableRoot {
     /// Keeps the new layer, and returns the chain with it on top.
     pub(crate) fn commit(self, created: Timestamp) -> Result<Chain, RootError> {
+        self.commit_traced(created, &Tracer::off())
+    }
+
+    /// The same, which says where the time goes.
+    pub(crate) fn commit_traced(
+        self,
+        created: Timestamp,
+        tracer: &Tracer,
+    ) -> Result<Chain, RootError> {
+        let _span = tracer.span("commit");
         let Self {
             mount,
             layer,
             below,
         } = self;
         // The kernel writes to the layer until the last handle of the mount is gone.
-        drop(mount);
+        tracer.within("unmount", || drop(mount));
         let id = SnapshotId::random();
         let parent = below.layers.last().map(|layer| layer.snapshot.clone());
-        let snapshot = layer.commit(&id, parent.as_ref())?.id;
+        let keep = || layer.commit(&id, parent.as_ref());
+        let snapshot = tracer.within("keep the snapshot", keep)?.id;
         Ok(below.with(ChainLayer {
             snapshot,
             origin: Origin::Step { created },

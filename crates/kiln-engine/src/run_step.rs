@@ -72,7 +72,10 @@ pub(crate) fn run(
     let confinement = confinement(op, &request.steps)?;
     let control = Control::new();
     let sandbox = tracer.span("sandbox");
-    let status = match engine.executor.run((&spec, &confinement), &mut output, cancel, &control) {
+    let program = (&spec, &confinement);
+    let watched = (cancel, &tracer);
+    let result = (engine.executor).run_traced(program, &mut output, watched, &control);
+    let status = match result {
         Err(ExecError::Cancelled) => return Err(Cancelled.into()),
         result => result?,
     };
@@ -85,7 +88,7 @@ pub(crate) fn run(
         });
     }
     drop(spec);
-    Ok(tracer.within("commit", || root.commit(engine.now()))?)
+    Ok(root.commit_traced(engine.now(), &tracer)?)
 }
 
 /// Each name once, with the value that it was given last: programs differ in which of two they see.

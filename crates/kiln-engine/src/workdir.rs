@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use kiln_base::trace::Tracer;
 use kiln_graph::WorkdirOp;
 use kiln_sys::fs::Owner;
 use kiln_tree::{CopyOptions, NewAttributes, NewOwner, make_dest_dir};
@@ -13,8 +14,12 @@ use crate::error::StepError;
 
 /// Makes the directory, and those above it, where they are missing: mode 0755, owned by the user
 /// in force. Returns the chain with what that changed on top, which may be nothing.
-pub(crate) fn make(engine: &Engine, op: &WorkdirOp, below: &Chain) -> Result<Chain, StepError> {
-    let root = engine.writable_root(below)?;
+pub(crate) fn make(
+    (engine, tracer): (&Engine, &Tracer),
+    op: &WorkdirOp,
+    below: &Chain,
+) -> Result<Chain, StepError> {
+    let root = tracer.within("mount", || engine.writable_root(below))?;
     let dir = root.dir(engine)?;
     let owner = if op.user.is_empty() {
         Owner::ROOT
@@ -35,7 +40,7 @@ pub(crate) fn make(engine: &Engine, op: &WorkdirOp, below: &Chain) -> Result<Cha
         now: file_time(engine.now()),
         clamp: None,
     };
-    make_dest_dir(&dir, &options)?;
+    tracer.within("copy", || make_dest_dir(&dir, &options))?;
     drop(dir);
-    Ok(root.commit(engine.now())?)
+    Ok(root.commit_traced(engine.now(), tracer)?)
 }

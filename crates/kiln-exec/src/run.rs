@@ -13,6 +13,7 @@ use std::path::Path;
 
 use kiln_base::CancelToken;
 use kiln_base::events::Stream;
+use kiln_base::trace::Tracer;
 use kiln_sys::idmap::{IdMap, write_identity};
 use kiln_sys::namespace::Grade;
 use kiln_sys::signal::Signal;
@@ -88,9 +89,24 @@ impl Executor {
     /// [`ExecError::Cancelled`] when `cancel` was used; otherwise what kept the program from running.
     pub fn run(
         &self,
-        (spec, confinement): (&StepSpec<'_>, &Confinement),
+        program: (&StepSpec<'_>, &Confinement),
         output: &mut dyn FnMut(Stream, &[u8]),
         cancel: &CancelToken,
+        control: &Control,
+    ) -> Result<ExitStatus, ExecError> {
+        self.run_traced(program, output, (cancel, &Tracer::off()), control)
+    }
+
+    /// [`Executor::run`] that says where the time goes.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn run_traced(
+        &self,
+        (spec, confinement): (&StepSpec<'_>, &Confinement),
+        output: &mut dyn FnMut(Stream, &[u8]),
+        (cancel, tracer): (&CancelToken, &Tracer),
         control: &Control,
     ) -> Result<ExitStatus, ExecError> {
         cancel.check().map_err(|_| ExecError::Cancelled)?;
@@ -98,9 +114,12 @@ impl Executor {
             return Err(ExecError::NoCommand);
         }
         check_ids(spec)?;
-        let stubs = Stubs::create(spec.root, &mount_points(spec)?).map_err(stub_error)?;
-        let result = self.execute((spec, confinement), output, cancel, control);
-        let cleaned = stubs.remove().map_err(stub_error);
+        let points = mount_points(spec)?;
+        let make = || Stubs::create(spec.root, &points).map_err(stub_error);
+        let stubs = tracer.within("make mount points", make)?;
+        let result = self.execute((spec, confinement), output, (cancel, tracer), control);
+        let remove = || stubs.remove().map_err(stub_error);
+        let cleaned = tracer.within("remove mount points", remove);
         if cancel.is_cancelled() {
             return Err(ExecError::Cancelled);
         }
@@ -113,9 +132,10 @@ impl Executor {
         &self,
         (spec, confinement): (&StepSpec<'_>, &Confinement),
         output: &mut dyn FnMut(Stream, &[u8]),
-        cancel: &CancelToken,
+        (cancel, tracer): (&CancelToken, &Tracer),
         control: &Control,
     ) -> Result<ExitStatus, ExecError> {
+        let starting = tracer.span("start the helper");
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -128,7 +148,8 @@ impl Executor {
         // Both go after the helper, whose processes may have them in use.
         let held = Held::fill(&spec.mounts)?;
         let groups = Groups::make(&confinement.resources, confinement.cgroup_parent.as_deref())?;
-        let packed = Packed::new((spec, confinement), (&held, &groups))?;
+        let mut packed = Packed::new((spec, confinement), (&held, &groups))?;
+        packed.wire.tells_ready = tracer.is_on();
         let step = packed
             .to_memory()
             .map_err(helper_error("describe the step to"))?;
@@ -139,7 +160,7 @@ impl Executor {
             descriptors: packed.descriptors(),
         })?;
         // The helper and the program have these now; we would never see their end otherwise.
-        drop((theirs, program_streams, packed, step));
+        drop((theirs, program_streams, packed, step, starting));
 
         control.started(ours.try_clone().map_err(helper_error("talk to"))?);
         let killer = control.clone();
@@ -149,19 +170,20 @@ impl Executor {
             Emulation::Native | Emulation::Host { .. } => Ok(None),
         };
         let reported = match reported {
-            Ok(None) => streams.pump(&ours, output, control),
+            Ok(None) => streams.pump(&ours, output, control, tracer),
             failed => failed,
         };
         // In case that we failed: the helper takes this as our end and kills the program.
         drop(guard);
         control.ended();
         drop(ours);
-        helper.wait().map_err(helper_error("wait for"))?;
+        let wait = || helper.wait().map_err(helper_error("wait for"));
+        tracer.within("end the helper", wait)?;
         match reported? {
             Some(Report::Exited(code)) => Ok(ExitStatus::Code(code)),
             Some(Report::Signaled(signal)) => Ok(ExitStatus::Signal(signal)),
             Some(Report::Failed(failure)) => Err(failure.into()),
-            Some(Report::Terminal | Report::NeedsIds) | None => {
+            Some(Report::Terminal | Report::NeedsIds | Report::Ready) | None => {
                 Err(ExecError::HelperDied("before the program did".to_owned()))
             }
         }

@@ -56,6 +56,8 @@ pub(crate) struct WireStep {
     pub(crate) groups_to_join: Vec<PathBuf>,
     /// An emulator to be registered in a user namespace of the step's own.
     pub(crate) emulator: Option<WireEmulator>,
+    /// Say when all is set up ([`Report::Ready`]), for those who measure.
+    pub(crate) tells_ready: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -174,6 +176,8 @@ pub(crate) enum Report {
     NeedsIds,
     /// The controller end of the program's terminal comes with this message.
     Terminal,
+    /// All is set up; the program is executed next.
+    Ready,
     Exited(i32),
     Signaled(i32),
 }

@@ -31,7 +31,13 @@ impl Step {
             Err(failure) => return failure,
         };
         match self.set_up() {
-            Ok(()) => program.exec(),
+            Ok(()) => {
+                if self.wire.tells_ready {
+                    // Nobody's fault if nobody hears it: the program runs all the same.
+                    let _ = send_report(self.control.as_fd(), &Report::Ready, None);
+                }
+                program.exec()
+            }
             Err(failure) => failure,
         }
     }

@@ -31,7 +31,7 @@ static FILTER: LazyLock<Option<Vec<BpfInstruction>>> = LazyLock::new(|| {
 
 /// A step in the form that the helper reads, with the descriptors that go with it.
 pub(super) struct Packed<'a> {
-    wire: WireStep,
+    pub(super) wire: WireStep,
     borrowed: Vec<BorrowedFd<'a>>,
     made: Vec<OwnedFd>,
 }
@@ -92,6 +92,7 @@ impl<'a> Packed<'a> {
                 Emulation::Private(handler) => Some(pack_emulator(handler)),
                 Emulation::Native | Emulation::Host { .. } => None,
             },
+            tells_ready: false,
         };
         Ok(Self {
             wire,

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use kiln_base::events::Stream;
+use kiln_base::trace::Tracer;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -70,7 +71,9 @@ impl Streams {
         helper: &OwnedFd,
         output: &mut dyn FnMut(Stream, &[u8]),
         control: &Control,
+        tracer: &Tracer,
     ) -> Result<Option<Report>, ExecError> {
+        let mut phase = Some(tracer.span("set up"));
         let mut last = None;
         loop {
             let ready = self
@@ -91,6 +94,10 @@ impl Streams {
                 Some((Report::Terminal, Some(controller))) => {
                     let joined = Joined::new(controller, control);
                     self.terminal = Some(joined.map_err(helper_error("join the terminal to"))?);
+                }
+                Some((Report::Ready, _)) => {
+                    drop(phase.take());
+                    phase = Some(tracer.span("run"));
                 }
                 // The first failure is the one that counts: the exit after it only follows from it.
                 Some((report, _)) => {

@@ -93,6 +93,7 @@ impl Invocation {
     /// The engine on the store; see [`Invocation::open_store`].
     fn open_engine(&self) -> Result<Engine, CliError> {
         let (store, grade) = self.open_store()?;
+        let _span = self.tracer.span("make the client");
         let seed = u64::from(std::process::id());
         let config = settings::client_config(&self.settings, &self.environment, seed);
         let settings = kiln_engine::Settings {
