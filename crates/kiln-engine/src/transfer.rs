@@ -224,7 +224,8 @@ impl Engine {
         let item = short(&blob.digest).to_owned();
         reporter.progress(number, &item, 0, Some(blob.size));
         let from = mounts.get(&blob.digest).map_or(&[][..], Vec::as_slice);
-        registry.push_blob(name, blob, from, &open, cancel)?;
+        let watched = (cancel, &reporter.tracer(number));
+        registry.push_blob_traced(name, blob, from, &open, watched)?;
         reporter.progress(number, &item, blob.size, Some(blob.size));
         Ok(())
     }

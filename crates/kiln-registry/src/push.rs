@@ -4,6 +4,7 @@
 use std::io::{self, Read};
 
 use kiln_base::CancelToken;
+use kiln_base::trace::Tracer;
 use kiln_oci::{Descriptor, Reference};
 use reqwest::blocking::Response;
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE};
@@ -38,12 +39,26 @@ impl Client {
         content: OpenBlob<'_>,
         cancel: &CancelToken,
     ) -> Result<(), RegistryError> {
+        let watched = (cancel, &Tracer::off());
+        self.push_blob_traced(reference, blob, mount_from, content, watched)
+    }
+
+    /// [`Client::push_blob`] that says where the time goes.
+    pub fn push_blob_traced(
+        &self,
+        reference: &Reference,
+        blob: &Descriptor,
+        mount_from: &[String],
+        content: OpenBlob<'_>,
+        (cancel, tracer): (&CancelToken, &Tracer),
+    ) -> Result<(), RegistryError> {
         let action = format!("push blob `{}`", blob.digest);
         let upload = Upload {
             session: self.session(reference, &action, cancel),
             scopes: vec![scope(reference.repository(), "pull,push")],
             blob,
             content,
+            tracer,
         };
         upload
             .run(mount_from)
@@ -56,6 +71,7 @@ struct Upload<'a> {
     scopes: Scopes,
     blob: &'a Descriptor,
     content: OpenBlob<'a>,
+    tracer: &'a Tracer,
 }
 
 /// What became of one way of sending the content.
@@ -74,12 +90,13 @@ struct Begun {
 
 impl Upload<'_> {
     fn run(&self, mount_from: &[String]) -> Result<(), Failure> {
-        if self.exists()? {
+        let tracer = self.tracer;
+        if tracer.within("ask for the blob", || self.exists())? {
             return Ok(());
         }
         let mut begun = None;
         for repository in mount_from.iter().take(MAX_MOUNTS) {
-            match self.mount(repository)? {
+            match tracer.within("take it from elsewhere", || self.mount(repository))? {
                 Mount::Mounted => return Ok(()),
                 Mount::Declined(Some(upload)) => {
                     begun = Some(upload);
@@ -90,8 +107,9 @@ impl Upload<'_> {
         }
         let begun = match begun {
             Some(begun) => begun,
-            None => self.begin()?,
+            None => tracer.within("begin the upload", || self.begin())?,
         };
+        let _span = tracer.span("send");
         match self.send_whole(&begun)? {
             Sent::Done => Ok(()),
             Sent::NotInOne => self.send_in_parts(&self.begin()?),
