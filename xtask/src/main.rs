@@ -9,6 +9,7 @@
     reason = "a command line program reports to its terminal"
 )]
 
+mod bench;
 mod check;
 mod compat;
 mod fuzz;
@@ -31,6 +32,8 @@ usage: cargo xtask <command>
   test         check, then every test; installs what the tests need where it may
   compat       run the tests of the language's and flags' rows, write docs/compatibility.md;
                with --check, compare it instead
+  bench [NAME] measure kiln beside its peers; without names all of it, and write docs/benchmarks.md
+               and what belongs to it; `bench --help` names the options
   quickstart   install what the host lacks, build kiln, make a base image, build and run an example
   fuzz [N]     run each fuzz target for N seconds (default 30); needs cargo-fuzz
   hooks        install a git hook that runs the quick checks before each commit";
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         ["test"] => test::test(),
         ["compat"] => compat::compat(false),
         ["compat", "--check"] => compat::compat(true),
+        ["bench", words @ ..] => bench::bench(words),
         ["quickstart"] => quickstart::quickstart(),
         ["fuzz"] => fuzz::fuzz("30"),
         ["fuzz", seconds] => fuzz::fuzz(seconds),

@@ -102,6 +102,37 @@ pub(crate) const TESTS: &[Need] = &[
     need("bzip2", "bzip2", "makes the archives that ADD unpacks"),
 ];
 
+/// What the benchmarks need beyond [`QUICKSTART`]: the peers that Debian has, and what all of them
+/// build with. Without one of these, what needs it is left out.
+pub(crate) const BENCH: &[Need] = &[
+    need(
+        "dockerd",
+        "docker.io",
+        "is Docker, with the BuildKit inside its daemon",
+    ),
+    need("buildah", "buildah", "is Buildah"),
+    need(
+        "runc",
+        "runc",
+        "is the runtime below BuildKit, Docker and Buildah",
+    ),
+    need(
+        "docker-registry",
+        "docker-registry",
+        "is the registry that all of them push to and pull from",
+    ),
+    need(
+        "/bin/busybox",
+        "busybox-static",
+        "is the whole content of the smallest base",
+    ),
+    need(
+        "unshare",
+        "util-linux",
+        "gives Kaniko a root folder of its own, and runs a build's commands without a builder",
+    ),
+];
+
 /// Installs the packages of `needs` that are missing, or fails with the one line to run.
 pub(crate) fn install(needs: &[Need]) -> Outcome {
     let missing: Vec<&Need> = needs.iter().filter(|need| !is_there(need)).collect();

@@ -36,8 +36,13 @@ fn install() {
         eprintln!("warning: {message}");
         eprintln!("warning: tests that need these programs will be skipped");
     }
+    add_user();
+}
+
+/// Adds the ordinary user where there is none; without it, what runs as this one is skipped.
+pub(crate) fn add_user() {
     if run::is_root() && !run::succeeds(run::command("id").arg(USER)) {
-        eprintln!("Adding the user `{USER}`: the tests that run kiln without root run as this one");
+        eprintln!("Adding the user `{USER}`: what runs kiln without root runs it as this one");
         let mut useradd = run::command("useradd");
         useradd.args(["--create-home", "--shell=/bin/sh", USER]);
         if let Err(message) = run::run(&mut useradd) {
