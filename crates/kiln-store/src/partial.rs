@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use kiln_base::CancelToken;
 use kiln_oci::{Digest, Digester};
@@ -21,8 +22,41 @@ pub struct PartialBlob {
     store: Store,
     digest: Digest,
     digester: Digester,
+    growth: Arc<Growth>,
     /// `None` once the file was moved or removed.
     lock: Option<FileLock>,
+}
+
+/// Reads a blob from its beginning while it is being downloaded, waiting for what is not there yet.
+///
+/// The end of the blob is only told once its digest is known to be right. What was read before that
+/// is what somebody sent, and to be thrown away when this ends in an error.
+#[derive(Debug)]
+pub struct ArrivingBlob {
+    file: File,
+    position: u64,
+    growth: Arc<Growth>,
+}
+
+/// How far a download is, for those who read along.
+#[derive(Debug, Default)]
+struct Growth {
+    state: Mutex<GrowthState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct GrowthState {
+    length: u64,
+    end: Option<End>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// All bytes are there, and are the right ones.
+    Verified,
+    /// There will be no more of them, or they are wrong.
+    Broken,
 }
 
 /// What is there of a blob that somebody wants to download.
@@ -50,6 +84,7 @@ impl Store {
                 store: self.clone(),
                 digest: digest.clone(),
                 digester: Digester::new(digest.algorithm()),
+                growth: Arc::default(),
                 lock: Some(lock),
             };
             // The previous holder may have finished between the look and the lock; its partial
@@ -79,8 +114,22 @@ impl PartialBlob {
         self.len() == 0
     }
 
-    /// Drops what is there, for a server that only sends from the beginning.
+    /// A reader that follows this download, attempt after attempt, until it is committed or dropped.
+    pub fn follow(&self) -> Result<ArrivingBlob, StoreError> {
+        let path = self.store.layout().partial(&self.digest);
+        // Not a copy of the descriptor, which would share the offset and keep the lock.
+        let file = File::open(&path).map_err(StoreError::io("open", &path))?;
+        Ok(ArrivingBlob {
+            file,
+            position: 0,
+            growth: Arc::clone(&self.growth),
+        })
+    }
+
+    /// Drops what is there, for a server that only sends from the beginning. Readers that followed
+    /// end in an error.
     pub fn restart(&mut self) -> Result<(), StoreError> {
+        std::mem::take(&mut self.growth).end(End::Broken);
         self.digester = Digester::new(self.digest.algorithm());
         let emptied = self.file().and_then(|mut file| {
             file.set_len(0)?;
@@ -110,6 +159,7 @@ impl PartialBlob {
             }
             return Err(error);
         }
+        self.growth.end(End::Verified);
         let file = self.file().map_err(StoreError::io("use", &path))?;
         let is_moved = self.store.place_blob(&path, file, &self.digest)?;
         match self.lock.take() {
@@ -128,10 +178,12 @@ impl PartialBlob {
         loop {
             let count = self.file().and_then(|mut file| file.read(&mut chunk));
             match count.map_err(StoreError::io("read", &path))? {
-                0 => return Ok(()),
+                0 => break,
                 count => self.digester.update(&chunk[..count]),
             }
         }
+        self.growth.reach(self.digester.length());
+        Ok(())
     }
 
     fn file(&self) -> io::Result<&File> {
@@ -145,6 +197,7 @@ impl Write for PartialBlob {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.file()?.write(bytes)?;
         self.digester.update(&bytes[..count]);
+        self.growth.reach(self.digester.length());
         Ok(count)
     }
 
@@ -155,11 +208,61 @@ impl Write for PartialBlob {
 
 impl Drop for PartialBlob {
     fn drop(&mut self) {
+        self.growth.end(End::Broken);
         // Holding the lock, so nobody else can have begun to write the file.
         if self.is_empty()
             && let Some(lock) = self.lock.take()
         {
             let _ = lock.remove();
         }
+    }
+}
+
+impl Growth {
+    fn reach(&self, length: u64) {
+        self.state().length = length;
+        self.changed.notify_all();
+    }
+
+    /// Tells how it ended; the first word counts.
+    fn end(&self, end: End) {
+        self.state().end.get_or_insert(end);
+        self.changed.notify_all();
+    }
+
+    /// Waits until there are bytes beyond `position` or there will be none; how many bytes there
+    /// are then.
+    fn wait_beyond(&self, position: u64) -> io::Result<u64> {
+        let waited = self.changed.wait_while(self.state(), |state| {
+            state.end.is_none() && state.length <= position
+        });
+        let state = *waited.unwrap_or_else(PoisonError::into_inner);
+        match state.end {
+            Some(End::Broken) => Err(io::Error::other("the download broke off")),
+            Some(End::Verified) | None => Ok(state.length),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, GrowthState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Read for ArrivingBlob {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let left = self.growth.wait_beyond(self.position)? - self.position;
+        if left == 0 {
+            return Ok(0);
+        }
+        let length = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let count = self.file.read(&mut buffer[..length])?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.position += count as u64;
+        Ok(count)
     }
 }

@@ -240,3 +240,54 @@ fn waiting_for_a_download_can_be_cancelled() {
         Err(StoreError::Cancelled(_))
     ));
 }
+
+#[test]
+fn a_download_can_be_read_while_it_comes() {
+    let mut test = TestStore::new();
+    let digest = Digest::sha256(b"hello world");
+    begin(&test.store, &digest).write_all(b"hel").unwrap();
+    test.reopen();
+    let mut partial = begin(&test.store, &digest);
+    let mut early = partial.follow().unwrap();
+    let mut start = [0; 3];
+    early.read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"hel");
+    let reader = std::thread::spawn(move || {
+        let mut rest = Vec::new();
+        early.read_to_end(&mut rest).map(|_| rest)
+    });
+    partial.write_all(b"lo ").unwrap();
+    partial.write_all(b"world").unwrap();
+    // All bytes are there, but whether they are the right ones is not known yet.
+    std::thread::sleep(Duration::from_millis(10));
+    assert!(!reader.is_finished());
+    partial.commit(Some(11)).unwrap();
+    assert_eq!(reader.join().unwrap().unwrap(), b"lo world");
+}
+
+/// Whoever reads along must not take what came for the blob.
+#[track_caller]
+fn check_broken_off(end: impl FnOnce(PartialBlob)) {
+    let test = TestStore::new();
+    let digest = Digest::sha256(b"hello world");
+    let mut partial = begin(&test.store, &digest);
+    let mut reader = partial.follow().unwrap();
+    partial.write_all(b"hello w0rld").unwrap();
+    end(partial);
+    let error = reader.read_to_end(&mut Vec::new()).unwrap_err();
+    assert_eq!(error.to_string(), "the download broke off");
+}
+
+#[test]
+fn reading_along_ends_in_an_error_where_the_download_does() {
+    check_broken_off(drop);
+    check_broken_off(|partial| {
+        let error = partial.commit(Some(11)).unwrap_err();
+        assert!(matches!(error, BlobError::WrongDigest { .. }), "{error}");
+    });
+    check_broken_off(|mut partial| {
+        partial.restart().unwrap();
+        partial.write_all(b"hello world").unwrap();
+        partial.commit(Some(11)).unwrap();
+    });
+}
