@@ -11,7 +11,7 @@ use kiln_sys::xattr::Xattr;
 
 use crate::names::{LayerName, clean, layer_name};
 use crate::reader::{ArchiveError, Kind, Segment, TarReader};
-use crate::unpack::{BlobFormat, UnpackError, with_decoded};
+use crate::unpack::{BlobFormat, Decoding, UnpackError, with_decoded};
 
 /// A sparse file that claims to be longer than this is not hashed: its holes would be hashed for
 /// years.
@@ -72,7 +72,12 @@ pub fn list_layer(
     cancel: &CancelToken,
     mut visit: impl FnMut(Member),
 ) -> Result<(), UnpackError> {
-    with_decoded(blob, format, None, |tar| {
+    let decoding = Decoding {
+        format,
+        expected: None,
+        digester: None,
+    };
+    with_decoded(blob, decoding, |tar| {
         let mut archive = TarReader::new(tar);
         while let Some(entry) = archive.next_entry()? {
             cancel.check()?;
@@ -96,7 +101,8 @@ pub fn list_layer(
             });
         }
         Ok(())
-    })
+    })?;
+    Ok(())
 }
 
 fn kind<R: Read>(

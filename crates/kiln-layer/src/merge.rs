@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use kiln_base::{CancelToken, Timestamp};
@@ -14,6 +14,8 @@ use crate::options::clamp;
 use crate::place::{Attributes, Copier, Place, archive_owner};
 use crate::reader::{Kind, TarEntry, TarReader};
 use crate::unpack::UnpackError;
+
+const COPY_BYTES: usize = 256 * 1024;
 
 /// How to merge an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +62,7 @@ pub fn untar_merge(
         links: HashSet::new(),
         dir_times: BTreeMap::new(),
     };
-    let mut reader = TarReader::new(decoder);
+    let mut reader = TarReader::new(BufReader::with_capacity(COPY_BYTES, decoder));
     let mut entries = 0;
     while let Some(entry) = reader.next_entry()? {
         cancel.check()?;
@@ -87,7 +89,7 @@ struct Parent {
 }
 
 impl Merge<'_> {
-    fn put<R: Read>(
+    fn put<R: BufRead>(
         &mut self,
         entry: &TarEntry,
         reader: &mut TarReader<R>,
@@ -120,7 +122,7 @@ impl Merge<'_> {
         if matches!(entry.kind, Kind::Symlink(_)) {
             self.links.insert(path.clone());
         }
-        place.make(&attributes, reader, &mut self.copier)
+        place.make(&attributes, reader, &self.copier)
     }
 
     fn put_dir(

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use kiln_base::CancelToken;
@@ -13,8 +13,6 @@ use crate::names;
 use crate::overlay::belongs_into_layer;
 use crate::reader::{Kind, Segment, TarEntry, TarReader};
 use crate::unpack::UnpackError;
-
-const COPY_BYTES: usize = 256 * 1024;
 
 /// A place in the target: the open directory, the name in it, and the path to name in errors.
 #[derive(Clone, Copy)]
@@ -32,9 +30,8 @@ pub(crate) struct Attributes<'a> {
     pub(crate) mtime: FileTime,
 }
 
-/// What content is copied through.
+/// Copies content, unless told to stop.
 pub(crate) struct Copier<'a> {
-    buffer: Vec<u8>,
     cancel: &'a CancelToken,
 }
 
@@ -60,11 +57,11 @@ impl Place<'_> {
     }
 
     /// Makes what is neither a directory nor a hard link. The name must be free.
-    pub(crate) fn make<R: Read>(
+    pub(crate) fn make<R: BufRead>(
         &self,
         attributes: &Attributes<'_>,
         content: &mut TarReader<R>,
-        copier: &mut Copier<'_>,
+        copier: &Copier<'_>,
     ) -> Result<(), UnpackError> {
         match &attributes.entry.kind {
             Kind::File { size, sparse } => {
@@ -166,15 +163,12 @@ impl Place<'_> {
 }
 
 impl<'a> Copier<'a> {
-    pub(crate) fn new(cancel: &'a CancelToken) -> Self {
-        Self {
-            buffer: vec![0; COPY_BYTES],
-            cancel,
-        }
+    pub(crate) const fn new(cancel: &'a CancelToken) -> Self {
+        Self { cancel }
     }
 
-    fn copy<R: Read>(
-        &mut self,
+    fn copy<R: BufRead>(
+        &self,
         place: &Place<'_>,
         size: u64,
         content: &mut TarReader<R>,
@@ -183,21 +177,18 @@ impl<'a> Copier<'a> {
         let mut left = size;
         while left > 0 {
             self.cancel.check()?;
-            let length = usize::try_from(left).map_or(COPY_BYTES, |left| left.min(COPY_BYTES));
-            let read = match content.read(&mut self.buffer[..length]) {
-                Ok(read) => read,
+            let written = match content.read_in_place(left, |bytes| file.write_all(bytes)) {
+                Ok(written) => written.map_err(|error| place.failed("write", error))?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(content.read_error(error).into()),
             };
-            file.write_all(&self.buffer[..read])
-                .map_err(|error| place.failed("write", error))?;
-            left -= read as u64;
+            left -= written as u64;
         }
         Ok(())
     }
 
-    fn copy_sparse<R: Read>(
-        &mut self,
+    fn copy_sparse<R: BufRead>(
+        &self,
         place: &Place<'_>,
         map: &[Segment],
         size: u64,

@@ -11,7 +11,7 @@ mod sparse;
 mod tests;
 
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::os::unix::ffi::OsStringExt;
 
 use kiln_sys::fs::{Device, FileTime};
@@ -280,6 +280,29 @@ impl<R: Read> TarReader<R> {
         } else {
             ArchiveError::Read(error)
         }
+    }
+}
+
+impl<R: BufRead> TarReader<R> {
+    /// Hands `take` the content that is at hand, at most `limit` bytes, without copying it; how
+    /// many there were. As [`Read::read`] otherwise.
+    pub(crate) fn read_in_place(
+        &mut self,
+        limit: u64,
+        take: impl FnOnce(&[u8]) -> io::Result<()>,
+    ) -> io::Result<io::Result<usize>> {
+        let there = self.source.fill_buf()?;
+        let limit = usize::try_from(self.remaining.min(limit)).unwrap_or(usize::MAX);
+        let there = &there[..there.len().min(limit)];
+        if there.is_empty() && limit > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let count = there.len();
+        let taken = take(there);
+        self.source.consume(count);
+        self.offset += count as u64;
+        self.remaining -= count as u64;
+        Ok(taken.map(|()| count))
     }
 }
 

@@ -11,7 +11,7 @@ use kiln_base::{CancelToken, Cancelled};
 use kiln_oci::{Compression, Digest, Digester};
 use kiln_sys::fs::{Dir, FsError};
 
-pub(crate) use self::decoded::with_decoded;
+pub(crate) use self::decoded::{Decoding, with_decoded};
 use self::extract::Extractor;
 pub use self::resolve::resolve_against;
 
@@ -162,29 +162,30 @@ pub fn unpack(
     options: &UnpackOptions,
     cancel: &CancelToken,
 ) -> Result<UnpackReport, UnpackError> {
-    let expected = options.expected.as_ref();
-    let report = with_decoded(blob, options.format, expected, |tar| {
-        let mut tar = Hashed {
-            source: tar,
-            digester: Digester::sha256(),
-        };
+    let decoding = Decoding {
+        format: options.format,
+        expected: options.expected.as_ref(),
+        digester: Some(Digester::sha256()),
+    };
+    let (unresolved, tar) = with_decoded(blob, decoding, |tar| {
         let mut extractor = Extractor::new(into, options.xattrs, cancel);
-        let mut archive = TarReader::new(&mut tar);
+        let mut archive = TarReader::new(&mut *tar);
         while let Some(entry) = archive.next_entry()? {
             cancel.check()?;
             extractor.put(&entry, &mut archive)?;
         }
         // What follows the end of the archive is part of what the diff ID covers.
-        io::copy(&mut tar, &mut io::sink()).map_err(ArchiveError::Read)?;
-        let unresolved = extractor.finish()?;
-        Ok(UnpackReport {
-            uncompressed_size: tar.digester.length(),
-            diff_id: tar.digester.finish(),
-            implied_dirs: unresolved.implied_dirs,
-            foreign_links: unresolved.foreign_links,
-            whiteouts: unresolved.whiteouts,
-        })
+        io::copy(tar, &mut io::sink()).map_err(ArchiveError::Read)?;
+        extractor.finish()
     })?;
+    let tar = tar.unwrap_or_else(Digester::sha256);
+    let report = UnpackReport {
+        uncompressed_size: tar.length(),
+        diff_id: tar.finish(),
+        implied_dirs: unresolved.implied_dirs,
+        foreign_links: unresolved.foreign_links,
+        whiteouts: unresolved.whiteouts,
+    };
     if let Some(expected) = &options.diff_id {
         check_equal("diff ID", expected, &report.diff_id)?;
     }
@@ -204,18 +205,4 @@ fn check_equal<T: PartialEq + ToString>(
         expected: expected.to_string(),
         actual: actual.to_string(),
     })
-}
-
-/// Hashes the tar stream as it is read.
-struct Hashed<'a> {
-    source: &'a mut dyn Read,
-    digester: Digester,
-}
-
-impl Read for Hashed<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.source.read(buffer)?;
-        self.digester.update(&buffer[..read]);
-        Ok(read)
-    }
 }

@@ -1,7 +1,8 @@
-//! Undoing the compression on a thread of its own, so that it runs while files are written.
+//! Undoing the compression on a thread of its own, so that it runs while files are written. The
+//! same thread hashes: on two cores that is about as much work as writing files is.
 
-use std::io::{self, Read};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::io::{self, BufRead, Read};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use kiln_oci::{Compression, Digester};
 
@@ -12,20 +13,30 @@ const CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks that may wait to be taken.
 const WAITING: usize = 4;
 
+/// What is known of a blob, and what is to be known of what is in it.
+pub(crate) struct Decoding<'a> {
+    pub(crate) format: BlobFormat,
+    pub(crate) expected: Option<&'a ExpectedBlob>,
+    /// Takes the decoded bytes.
+    pub(crate) digester: Option<Digester>,
+}
+
 /// Lets `work` read the decoded blob. Afterwards the blob is compared with what was promised,
-/// which is why `work` has to read to the end.
+/// which is why `work` has to read to the end. Also gives the digester back.
 pub(crate) fn with_decoded<T>(
     blob: impl Read + Send,
-    format: BlobFormat,
-    expected: Option<&ExpectedBlob>,
-    work: impl FnOnce(&mut dyn Read) -> Result<T, UnpackError>,
-) -> Result<T, UnpackError> {
+    decoding: Decoding<'_>,
+    work: impl FnOnce(&mut dyn BufRead) -> Result<T, UnpackError>,
+) -> Result<(T, Option<Digester>), UnpackError> {
     let (send, receive) = sync_channel(WAITING);
+    let (give_back, used) = channel();
     std::thread::scope(|scope| {
-        let decoder = scope.spawn(move || decode(blob, format, expected, &send));
+        let decoder = scope.spawn(move || decode(blob, decoding, &send, &used));
         let mut chunks = Chunks {
             receive,
-            current: io::Cursor::default(),
+            give_back,
+            current: Vec::new(),
+            position: 0,
         };
         let worked = work(&mut chunks);
         // Stops the decoder if it is not done.
@@ -34,49 +45,65 @@ pub(crate) fn with_decoded<T>(
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // What is wrong with the blob as a whole is the reason for what came of its beginning.
-        whole?;
-        worked
+        let digester = whole?;
+        Ok((worked?, digester))
     })
 }
 
 /// Sends the decoded blob in chunks, until it ends or nobody takes them any more.
 fn decode(
     blob: impl Read,
-    format: BlobFormat,
-    expected: Option<&ExpectedBlob>,
+    mut decoding: Decoding<'_>,
     send: &SyncSender<io::Result<Vec<u8>>>,
-) -> Result<(), UnpackError> {
+    used: &Receiver<Vec<u8>>,
+) -> Result<Option<Digester>, UnpackError> {
+    let expected = decoding.expected;
     let mut blob = Hashed {
         source: blob,
         digester: expected.map(|expected| Digester::new(expected.digest.algorithm())),
     };
     let mut source = Source::new(&mut blob);
     let found = source.detect().map_err(DecodeError::Read)?;
-    check_format(format, found)?;
+    check_format(decoding.format, found)?;
     let mut decoder = source.decode(found).map_err(DecodeError::Read)?;
     loop {
-        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-        let read = (&mut decoder)
-            .take(CHUNK_BYTES as u64)
-            .read_to_end(&mut chunk);
-        let is_last = read.as_ref().map_or(true, |length| *length == 0);
-        let is_failed = read.is_err();
-        if !chunk.is_empty() && send.send(Ok(chunk)).is_err() {
-            return Ok(());
+        let mut chunk = used.try_recv().unwrap_or_default();
+        chunk.resize(CHUNK_BYTES, 0);
+        let (filled, ended) = fill(&mut decoder, &mut chunk);
+        chunk.truncate(filled);
+        if let Some(digester) = &mut decoding.digester {
+            digester.update(&chunk);
         }
-        if let Err(error) = read {
-            // Nobody waits any more: their error counts.
-            let _ = send.send(Err(error));
+        if filled > 0 && send.send(Ok(chunk)).is_err() {
+            return Ok(decoding.digester);
         }
-        if is_failed {
-            return Ok(());
-        }
-        if is_last {
-            break;
+        match ended {
+            None => {}
+            Some(Ok(())) => break,
+            Some(Err(error)) => {
+                // Nobody waits any more: their error counts.
+                let _ = send.send(Err(error));
+                return Ok(decoding.digester);
+            }
         }
     }
     drop(decoder);
-    blob.check(expected)
+    blob.check(expected)?;
+    Ok(decoding.digester)
+}
+
+/// Fills the buffer; how far, and how the source ended if it did.
+fn fill(source: &mut impl Read, buffer: &mut [u8]) -> (usize, Option<io::Result<()>>) {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match source.read(&mut buffer[filled..]) {
+            Ok(0) => return (filled, Some(Ok(()))),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (filled, Some(Err(error))),
+        }
+    }
+    (filled, None)
 }
 
 fn check_format(format: BlobFormat, found: ArchiveFormat) -> Result<(), DecodeError> {
@@ -100,21 +127,37 @@ fn check_format(format: BlobFormat, found: ArchiveFormat) -> Result<(), DecodeEr
 /// The decoded blob at the taking end.
 struct Chunks {
     receive: Receiver<io::Result<Vec<u8>>>,
-    current: io::Cursor<Vec<u8>>,
+    /// Takes chunks that were read: a new one costs more than its content.
+    give_back: Sender<Vec<u8>>,
+    current: Vec<u8>,
+    position: usize,
+}
+
+impl BufRead for Chunks {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.position == self.current.len() {
+            let Ok(chunk) = self.receive.recv() else {
+                return Ok(&[]);
+            };
+            let read = std::mem::replace(&mut self.current, chunk?);
+            self.position = 0;
+            // At the end nobody takes them.
+            let _ = self.give_back.send(read);
+        }
+        Ok(&self.current[self.position..])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.position += count;
+    }
 }
 
 impl Read for Chunks {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let read = self.current.read(buffer)?;
-            if read > 0 || buffer.is_empty() {
-                return Ok(read);
-            }
-            match self.receive.recv() {
-                Ok(chunk) => self.current = io::Cursor::new(chunk?),
-                Err(_) => return Ok(0),
-            }
-        }
+        let mut there = self.fill_buf()?;
+        let count = there.read(buffer)?;
+        self.consume(count);
+        Ok(count)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::io::Read;
+use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -70,7 +70,7 @@ impl<'a> Extractor<'a> {
     }
 
     /// Puts in one entry, whose content is what `archive` gives next.
-    pub(super) fn put<R: Read>(
+    pub(super) fn put<R: BufRead>(
         &mut self,
         entry: &TarEntry,
         archive: &mut TarReader<R>,
@@ -89,7 +89,7 @@ impl<'a> Extractor<'a> {
         }
     }
 
-    fn put_real<R: Read>(
+    fn put_real<R: BufRead>(
         &mut self,
         path: &Path,
         entry: &TarEntry,
@@ -113,8 +113,15 @@ impl<'a> Extractor<'a> {
             Kind::Dir => self.put_dir(&place, &attributes),
             Kind::HardLink(target) => self.put_link(&place, target),
             _ => {
-                self.free(&place)?;
-                place.make(&attributes, archive, &mut self.copier)
+                self.notes.remove(path);
+                match place.make(&attributes, archive, &self.copier) {
+                    // Rare, and told before any content was read: no look beforehand.
+                    Err(UnpackError::Fs(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        self.free(&place)?;
+                        place.make(&attributes, archive, &self.copier)
+                    }
+                    made => made,
+                }
             }
         }
     }
@@ -143,10 +150,14 @@ impl<'a> Extractor<'a> {
         attributes: &Attributes<'_>,
     ) -> Result<(), UnpackError> {
         let at = |error: FsError| error.within(names::parent(place.path));
-        let there = place.dir.try_metadata(place.name).map_err(at)?;
-        if !there.is_some_and(|there| there.is_dir()) {
-            self.free(place)?;
-            place.dir.mkdir(place.name, 0o700).map_err(at)?;
+        match place.dir.mkdir(place.name, 0o700) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if !place.dir.metadata(place.name).map_err(at)?.is_dir() {
+                    self.free(place)?;
+                    place.dir.mkdir(place.name, 0o700).map_err(at)?;
+                }
+            }
+            made => made.map_err(at)?,
         }
         place.finish_dir(attributes)?;
         self.note_dir(place.path, attributes.mtime);
