@@ -20,6 +20,7 @@ mod hostile;
 mod keys;
 mod outputs;
 mod platforms;
+mod profile;
 mod refuse;
 mod reproduce;
 mod secrets;

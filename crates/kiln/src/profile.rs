@@ -42,7 +42,7 @@ pub(crate) fn profiled(
         return work();
     };
     let path = environment.resolve(path);
-    make_way(&path)?;
+    tracer.within("make room for the profile", || make_way(&path))?;
     let result = work();
     let text = kiln_report::chrome_trace(&tracer.take());
     match (files::write(&path, text.as_bytes()), result) {
