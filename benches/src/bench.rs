@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::bases::Bases;
 use crate::measure::{Invocation, complain, measure, run};
 use crate::model::{LeftOut, Program, Row, Sample};
-use crate::programs::{Job, Programs, Registry};
+use crate::programs::{self, Job, Programs, Registry};
 
 /// What every workload needs.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct Bench {
     pub(crate) programs: Programs,
     /// The registry that images are pushed to; emptied before each run that pushes.
     pub(crate) registry: Registry,
+    /// Images to build on, in a registry of their own.
+    pub(crate) bases: Bases,
     /// Where inputs and states are.
     pub(crate) scratch: PathBuf,
     /// Small inputs and one round: a test of the harness, whose figures mean nothing.
@@ -47,6 +50,20 @@ impl Bench {
     /// An empty folder for a workload's inputs, that goes away with the value.
     pub(crate) fn folder(&self, name: &str) -> Result<Folder, String> {
         Folder::new(&self.scratch.join(name))
+    }
+
+    /// A copy of this program that every user can run.
+    pub(crate) fn own_copy(&self) -> Result<PathBuf, String> {
+        let own = std::env::current_exe().map_err(|error| error.to_string())?;
+        let copy = self.scratch.join("bin/kiln-benches");
+        programs::copy_program(&own, &copy).map_err(|error| error.to_string())?;
+        Ok(copy)
+    }
+
+    /// The repository of a program's cache, of one that keeps none elsewhere.
+    pub(crate) fn cache(&self, program: Program) -> Option<String> {
+        let host = self.registry.host();
+        (program == Program::Kaniko).then(|| format!("{host}/cache"))
     }
 
     /// Measures one command.
@@ -158,7 +175,8 @@ pub(crate) fn median(samples: &[Sample]) -> Sample {
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(path: &Path) -> Result<Self, String> {
+    /// Makes it, and empties it first.
+    pub(crate) fn new(path: &Path) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("`{}`: {error}", path.display());
         match std::fs::remove_dir_all(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error)),

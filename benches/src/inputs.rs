@@ -50,18 +50,18 @@ pub(crate) fn files(dir: &Path, count: usize, size: usize) -> Result<(), String>
     Ok(())
 }
 
-/// Copies programs and libraries of this machine until so many bytes are there, in as many rounds
-/// as that takes, so that it compresses as real layers do.
-pub(crate) fn programs(dir: &Path, bytes: u64) -> Result<(), String> {
-    let mut left = bytes;
+/// Copies programs and libraries of this machine, so that it compresses as real layers do: so many
+/// bytes, after so many others were passed over. Begins again where the machine has no more.
+pub(crate) fn programs(dir: &Path, skip: u64, bytes: u64) -> Result<(), String> {
+    let mut want = Want { skip, bytes };
     let mut round = 0;
-    while left > 0 {
-        let before = left;
+    while want.bytes > 0 {
+        let before = want;
         for source in ["/usr/lib", "/usr/bin", "/usr/share"] {
             let target = dir.join(round.to_string()).join(source.trim_matches('/'));
-            copy_some(Path::new(source), &target, &mut left)?;
+            copy_some(Path::new(source), &target, &mut want)?;
         }
-        if left == before {
+        if want == before {
             return Err("this machine has no programs to copy".to_owned());
         }
         round += 1;
@@ -69,27 +69,36 @@ pub(crate) fn programs(dir: &Path, bytes: u64) -> Result<(), String> {
     Ok(())
 }
 
-fn copy_some(from: &Path, to: &Path, left: &mut u64) -> Result<(), String> {
-    fs::create_dir_all(to).map_err(|error| failed(to, &error))?;
+/// How many bytes are to be passed over, and copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Want {
+    skip: u64,
+    bytes: u64,
+}
+
+fn copy_some(from: &Path, to: &Path, want: &mut Want) -> Result<(), String> {
     let entries = fs::read_dir(from).map_err(|error| failed(from, &error))?;
     let mut entries: Vec<_> = entries.flatten().collect();
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
-        let Ok(kind) = entry.file_type() else {
+        let Ok(data) = entry.metadata() else {
             continue;
         };
         let target = to.join(entry.file_name());
-        if *left == 0 {
+        if want.bytes == 0 {
             return Ok(());
-        } else if kind.is_dir() {
-            copy_some(&entry.path(), &target, left)?;
-        } else if kind.is_file() {
+        } else if data.is_dir() {
+            copy_some(&entry.path(), &target, want)?;
+        } else if data.is_file() && want.skip > 0 {
+            want.skip = want.skip.saturating_sub(data.len());
+        } else if data.is_file() {
+            fs::create_dir_all(to).map_err(|error| failed(to, &error))?;
             let copied =
                 fs::copy(entry.path(), &target).map_err(|error| failed(&target, &error))?;
             // What only its owner may read, the ordinary user could not build with.
             let mode = fs::Permissions::from_mode(0o755);
             fs::set_permissions(&target, mode).map_err(|error| failed(&target, &error))?;
-            *left = left.saturating_sub(copied);
+            want.bytes = want.bytes.saturating_sub(copied);
         }
     }
     Ok(())

@@ -11,6 +11,7 @@
 //! Deliberately absent: pass or fail. A benchmark is read, not asserted; noisy machines would make
 //! it lie.
 
+mod bases;
 mod bench;
 mod family;
 mod inputs;
@@ -21,6 +22,7 @@ mod options;
 mod output;
 mod programs;
 mod report;
+mod together;
 mod workloads;
 
 use std::cell::RefCell;
@@ -28,6 +30,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use bases::Bases;
 use bench::Bench;
 use measure::complain;
 use model::{Growth, Report, Table};
@@ -37,11 +40,10 @@ use testkit::Scratch;
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if let Some((_, words)) = words
-        .split_first()
-        .filter(|(word, _)| *word == measure::HELPER)
-    {
-        return measure::helper(words);
+    match words.split_first() {
+        Some((word, words)) if word == measure::HELPER => return measure::helper(words),
+        Some((word, words)) if word == together::HELPER => return together::helper(words),
+        _ => {}
     }
     let words = words.iter().map(|word| word.to_string_lossy().into_owned());
     match options::parse(words).and_then(|options| run(&options)) {
@@ -61,6 +63,7 @@ fn run(options: &Options) -> Result<(), String> {
     let scratch = Scratch::folder("bench");
     let bench = Bench {
         programs: Programs::start(&scratch, &options.programs)?,
+        bases: Bases::start(&scratch)?,
         registry: Registry::start(&scratch, "registry")?,
         quick: options.quick,
         rounds: options.rounds,
@@ -68,7 +71,7 @@ fn run(options: &Options) -> Result<(), String> {
         scratch,
     };
     let tables = tables(&bench, options);
-    let growths: Vec<Growth> = Vec::new();
+    let growths = growths(&bench, options);
     let report = Report {
         machine: machine::describe(&bench.scratch),
         programs: bench.programs.facts(),
@@ -81,18 +84,26 @@ fn run(options: &Options) -> Result<(), String> {
 }
 
 fn tables(bench: &Bench, options: &Options) -> Vec<Table> {
-    let mut tables = Vec::new();
-    for workload in workloads::ALL {
-        if !options.wants(workload.name) {
-            continue;
-        }
-        complain(&format!("{}:", workload.name));
-        let began = Instant::now();
-        match (workload.run)(bench) {
-            Ok(table) => tables.push(table),
-            Err(message) => bench.leave_out(workload.name, message),
-        }
-        complain(&format!("  done in {:.0} s", began.elapsed().as_secs_f64()));
-    }
-    tables
+    let wanted = workloads::ALL.iter();
+    let wanted = wanted.filter(|workload| options.wants(workload.name));
+    wanted
+        .filter_map(|workload| one(bench, workload.name, workload.run))
+        .collect()
+}
+
+fn growths(bench: &Bench, options: &Options) -> Vec<Growth> {
+    let wanted = workloads::GROWING.iter();
+    let wanted = wanted.filter(|growing| options.wants(growing.name));
+    wanted
+        .filter_map(|growing| one(bench, growing.name, growing.run))
+        .collect()
+}
+
+/// Runs one workload; one that fails is left out.
+fn one<T>(bench: &Bench, name: &str, run: fn(&Bench) -> Result<T, String>) -> Option<T> {
+    complain(&format!("{name}:"));
+    let began = Instant::now();
+    let found = run(bench).map_err(|message| bench.leave_out(name, message));
+    complain(&format!("  done in {:.0} s", began.elapsed().as_secs_f64()));
+    found.ok()
 }

@@ -142,11 +142,11 @@ pub(crate) fn measure(invocation: &Invocation, scratch: &Path) -> Result<Sample,
     let report = fs::read_to_string(&files.report).unwrap_or_default();
     let (code, own) = parse(&report).ok_or_else(|| {
         let why = ended.err().unwrap_or_else(|| "no measurement".to_owned());
-        format!("`{invocation}`: {why}\n{}", files.tail())
+        format!("{why}\n{}", files.tail())
     })?;
     if code != 0 {
-        let tail = files.tail();
-        return Err(format!("`{invocation}` exited with {code}: {tail}"));
+        complain(&format!("  exit code {code}: {invocation}"));
+        return Err(format!("exit code {code}: {}", files.tail()));
     }
     Ok(Sample {
         wall: own.wall,
@@ -193,7 +193,7 @@ impl Files {
         let text = fs::read(&self.output).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
         let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
-        lines[lines.len().saturating_sub(6)..].join("\n")
+        lines[lines.len().saturating_sub(3)..].join("\n")
     }
 }
 

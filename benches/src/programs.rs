@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use crate::measure::Invocation;
 use crate::model::{Program, ProgramFacts};
 
-pub(crate) use kiln::Kiln;
+pub(crate) use kiln::{Kiln, copy_program};
 pub(crate) use registry::Registry;
 
 /// Every program, in the order of the report.
@@ -92,7 +92,7 @@ pub(crate) struct Programs {
 impl Programs {
     /// Looks for the programs, and starts the daemons of those that are wanted.
     pub(crate) fn start(scratch: &Path, wanted: &[Program]) -> Result<Self, String> {
-        let kiln = Kiln::find(scratch)?;
+        let kiln = Kiln::find(scratch, "kiln-home")?;
         let not_wanted = |program| -> Result<(), String> {
             let wanted = wanted.contains(&program);
             wanted
@@ -180,6 +180,23 @@ impl Programs {
         })
     }
 
+    /// The command that fetches an image and unpacks it, of a program that has one.
+    pub(crate) fn pull(&self, program: Program, image: &str) -> Result<Invocation, String> {
+        match program {
+            Program::Docker => Ok(self.docker.as_ref().map_err(Clone::clone)?.pull(image)),
+            Program::Buildah => Ok(self.buildah.as_ref().map_err(Clone::clone)?.pull(image)),
+            _ => Err("it has no command that pulls and unpacks".to_owned()),
+        }
+    }
+
+    /// kiln, as root or as the ordinary user.
+    pub(crate) fn kiln(&self, program: Program) -> Result<&Kiln, String> {
+        match program {
+            Program::KilnRootless => self.rootless.as_ref().map_err(Clone::clone),
+            _ => Ok(&self.kiln),
+        }
+    }
+
     /// Empties a program's store and caches.
     pub(crate) fn reset(&self, program: Program, scratch: &Path) -> Result<(), String> {
         match program {
@@ -214,7 +231,7 @@ fn version(command: &Invocation) -> Result<String, String> {
 }
 
 /// Daemons, and programs that make mounts, need it.
-fn need_root() -> Result<(), String> {
+pub(crate) fn need_root() -> Result<(), String> {
     let root = rustix::process::geteuid().is_root();
     root.then_some(()).ok_or_else(|| "it needs root".to_owned())
 }

@@ -1,12 +1,19 @@
 //! What is measured: each workload makes its inputs once, and lets each program build them in turn.
 
+mod at_once;
+mod growth;
 mod large;
+mod one_line;
+mod pull;
+mod real;
+mod restore;
 mod small;
 mod steps;
 mod unchanged;
+mod wide;
 
 use crate::bench::Bench;
-use crate::model::Table;
+use crate::model::{Growth, Table};
 
 /// One table of the report.
 pub(crate) struct Workload {
@@ -42,9 +49,70 @@ pub(crate) const ALL: &[Workload] = &[
         name: "large-layer",
         run: large::large,
     },
+    Workload {
+        name: "pull-180M",
+        run: pull::small,
+    },
+    Workload {
+        name: "pull-1500M",
+        run: pull::large,
+    },
+    Workload {
+        name: "real",
+        run: real::real,
+    },
+    Workload {
+        name: "one-line",
+        run: one_line::one_line,
+    },
+    Workload {
+        name: "at-once-10",
+        run: at_once::ten,
+    },
+    Workload {
+        name: "at-once-50",
+        run: at_once::fifty,
+    },
+    Workload {
+        name: "wide",
+        run: wide::wide,
+    },
+    Workload {
+        name: "restore",
+        run: restore::restore,
+    },
+];
+
+/// One group of plots.
+pub(crate) struct Growing {
+    /// What it is called on the command line.
+    pub(crate) name: &'static str,
+    /// Makes the inputs and measures.
+    pub(crate) run: fn(&Bench) -> Result<Growth, String>,
+}
+
+/// In the order of the report, after the tables.
+pub(crate) const GROWING: &[Growing] = &[
+    Growing {
+        name: "growth-steps",
+        run: growth::steps,
+    },
+    Growing {
+        name: "growth-files",
+        run: growth::files,
+    },
+    Growing {
+        name: "growth-layers",
+        run: growth::layers,
+    },
+    Growing {
+        name: "growth-images",
+        run: growth::images,
+    },
 ];
 
 /// The names of all workloads.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    ALL.iter().map(|workload| workload.name)
+    let tables = ALL.iter().map(|workload| workload.name);
+    tables.chain(GROWING.iter().map(|growing| growing.name))
 }

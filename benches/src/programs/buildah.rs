@@ -39,6 +39,11 @@ impl Buildah {
             .args(["--storage-driver", "overlay"])
     }
 
+    pub(crate) fn pull(&self, image: &str) -> Invocation {
+        self.invocation()
+            .args(["pull", "--tls-verify=false", image])
+    }
+
     pub(crate) fn build(&self, job: &Job<'_>) -> Invocation {
         let mut command = self
             .invocation()

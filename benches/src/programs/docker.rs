@@ -72,23 +72,28 @@ impl Docker {
         }
     }
 
+    pub(crate) fn pull(&self, image: &str) -> Invocation {
+        self.client().args(["pull", image])
+    }
+
     pub(crate) fn build(&self, job: &Job<'_>) -> Invocation {
+        // A cache is an image that says what it is made of.
+        let name = job.cache_to.unwrap_or(job.name);
         let mut command = self
             .client()
-            .args(["build", "--network=host", "--tag", job.name]);
+            .args(["build", "--network=host", "--tag", name]);
         if job.no_cache {
             command = command.arg("--no-cache");
         }
         if job.cache_to.is_some() {
-            // The one cache that this BuildKit can export through Docker is the image itself.
             command = command.args(["--build-arg", "BUILDKIT_INLINE_CACHE=1"]);
         }
         if let Some(name) = job.cache_from {
             command = command.args(["--cache-from", name]);
         }
         let command = command.arg(job.context);
-        if job.push {
-            command.then(&self.client().args(["push", job.name]))
+        if job.push || job.cache_to.is_some() {
+            command.then(&self.client().args(["push", name]))
         } else {
             command
         }

@@ -13,8 +13,13 @@ use crate::measure::Invocation;
 const ENTER: &str = r#"
 root=$1 context=$2
 shift 2
-for place in proc dev sys; do mount --rbind "/$place" "$root/$place"; done
+mount -t proc proc "$root/proc"
+mount -t tmpfs tmpfs "$root/dev"
+for device in "null 3" "zero 5" "full 7" "random 8" "urandom 9"; do
+    mknod -m 666 "$root/dev/${device% *}" c 1 "${device#* }"
+done
 mount --bind "$context" "$root/workspace"
+mount -o remount,bind,ro "$root/workspace"
 exec chroot "$root" /kaniko/executor "$@"
 "#;
 
@@ -91,15 +96,7 @@ impl Kaniko {
             }
             _ => {}
         }
-        for folder in [
-            "kaniko",
-            "workspace",
-            "proc",
-            "dev",
-            "sys",
-            "tmp",
-            "etc/ssl/certs",
-        ] {
+        for folder in ["kaniko", "workspace", "proc", "dev", "tmp", "etc/ssl/certs"] {
             fs::create_dir_all(self.root.join(folder)).map_err(failed)?;
         }
         for file in [

@@ -21,7 +21,7 @@ pub(crate) struct Kiln {
 
 impl Kiln {
     /// The program beside this one, copied to where every user can run it.
-    pub(crate) fn find(scratch: &Path) -> Result<Self, String> {
+    pub(crate) fn find(scratch: &Path, home: &str) -> Result<Self, String> {
         let own = std::env::current_exe().map_err(|error| error.to_string())?;
         let built = own.with_file_name("kiln");
         let failed = |error: std::io::Error| {
@@ -29,12 +29,10 @@ impl Kiln {
             format!("`{}`: {error}; {hint}", built.display())
         };
         let binary = scratch.join("bin").join("kiln");
-        fs::create_dir_all(scratch.join("bin")).map_err(failed)?;
-        fs::copy(&built, &binary).map_err(failed)?;
-        fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).map_err(failed)?;
+        copy_program(&built, &binary).map_err(failed)?;
         let kiln = Self {
             binary,
-            home: scratch.join("kiln-home"),
+            home: scratch.join(home),
             user: None,
         };
         kiln.reset()?;
@@ -110,6 +108,18 @@ impl Kiln {
         }
         Ok(())
     }
+}
+
+/// Copies a program to where every user can run it.
+pub(crate) fn copy_program(from: &Path, to: &Path) -> std::io::Result<()> {
+    if to.exists() {
+        return Ok(());
+    }
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::copy(from, to)?;
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755))
 }
 
 /// The ids of a user in the text of `/etc/passwd`.

@@ -8,14 +8,14 @@ use crate::model::{Program, Table, Target, Unit};
 use crate::programs::Job;
 
 const BYTES: u64 = 1_600_000_000;
-const MEMORY: u64 = 64 << 20;
+const MEMORY: u64 = 64_000_000;
 
 /// COPY of 1.6 GB of programs and libraries, cold, pushed.
 pub(crate) fn large(bench: &Bench) -> Result<Table, String> {
     let folder = bench.folder("large-layer")?;
     inputs::context(folder.path(), "FROM scratch\nCOPY files /files\n")?;
     let bytes = if bench.quick { 20_000_000 } else { BYTES };
-    inputs::programs(&folder.path().join("files"), bytes)?;
+    inputs::programs(&folder.path().join("files"), 0, bytes)?;
     let name = format!("{}/large-layer", bench.registry.host());
     let job = Job::new(folder.path()).push(&name);
     let rows = bench.in_turn(bench.rounds(1), |program| {

@@ -5,7 +5,7 @@ use crate::inputs;
 use crate::model::{Program, Table, Target, Unit};
 use crate::programs::Job;
 
-const MEMORY: u64 = 64 << 20;
+const MEMORY: u64 = 64_000_000;
 
 /// COPY of 20,000 files of 90 MB together, cold, pushed.
 pub(crate) fn small(bench: &Bench) -> Result<Table, String> {
