@@ -3,6 +3,9 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use testkit::{Answer, Kiln, Member, Scratch, Server, Who, craft_config, craft_image, craft_tar};
@@ -266,4 +269,103 @@ fn a_layer_that_never_ends_well() {
         assert_eq!(kiln.ok(&["images", "--quiet"]), "");
         Ok(())
     });
+}
+
+/// A folder with a Dockerfile that begins with the server's image.
+fn context_on(server: &Server, name: &str) -> PathBuf {
+    let folder = Scratch::folder(&format!("hostile-base-{name}"));
+    let text = format!("FROM {}/team/app:1\nCOPY Dockerfile /\n", server.host());
+    fs::write(folder.join("Dockerfile"), text).unwrap();
+    folder
+}
+
+/// The store has neither an image nor files of one.
+#[track_caller]
+fn check_nothing_kept(kiln: &Kiln) {
+    assert_eq!(kiln.ok(&["images", "--quiet"]), "");
+    for folder in ["snapshots", "tmp"] {
+        check_empty(&kiln.store().join(folder));
+    }
+}
+
+/// Layers are unpacked while they arrive, which must not make anything of a wrong one visible.
+#[test]
+fn a_base_with_other_bytes_leaves_nothing() {
+    base::run("hostile::a_base_with_other_bytes_leaves_nothing", || {
+        let kiln = Kiln::new(Who::Root, "hostile-other-base")?;
+        // An archive as good as the promised one, and as long.
+        let other = craft_tar(&[Member::File("file", &[2; 3000])]);
+        let server = serve_image(move |_| Answer::body("application/octet-stream", other.clone()));
+        let context = context_on(&server, "other-bytes");
+        let finished = kiln.command().arg("build").arg(&context).run();
+        assert_eq!(finished.code, REGISTRY, "{finished}");
+        assert!(finished.stderr.contains("sha256:"), "{finished}");
+        check_nothing_kept(&kiln);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_base_whose_download_breaks_off_is_completed() {
+    base::run(
+        "hostile::a_base_whose_download_breaks_off_is_completed",
+        || {
+            let kiln = Kiln::new(Who::Root, "hostile-broken-base")?;
+            let asked = AtomicUsize::new(0);
+            let server = serve_image(move |_| {
+                let whole = Answer::body("application/octet-stream", honest_layer());
+                match asked.fetch_add(1, Ordering::SeqCst) {
+                    0 => whole.cut_after(700),
+                    1 => whole.cut_after(2000),
+                    _ => whole,
+                }
+            });
+            let context = context_on(&server, "broken");
+            let out = Scratch::folder("hostile-broken-out").join("root");
+            let mut build = kiln.command().args(["build", "--output"]).arg(&out);
+            build = build.arg(&context);
+            let _ = build.run().ok();
+            assert_eq!(fs::read(out.join("file")).unwrap(), [1; 3000]);
+            Ok(())
+        },
+    );
+}
+
+#[test]
+fn a_base_that_never_comes_can_be_interrupted() {
+    base::run(
+        "hostile::a_base_that_never_comes_can_be_interrupted",
+        || {
+            let kiln = Kiln::new(Who::Root, "hostile-slow-base")?;
+            let is_asked = Arc::new(AtomicBool::new(false));
+            let asked = Arc::clone(&is_asked);
+            let is_first = AtomicBool::new(true);
+            let server = serve_image(move |_| {
+                // First a part, so that the unpacking has begun, and then nothing.
+                if is_first.swap(false, Ordering::SeqCst) {
+                    return Answer::body("application/octet-stream", honest_layer()).cut_after(700);
+                }
+                asked.store(true, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_secs(3));
+                Answer::status("503 Service Unavailable")
+            });
+            let context = context_on(&server, "slow");
+            let log = Scratch::folder("hostile-slow-log").join("log");
+            let mut build = kiln.command().arg("build").arg(&context).start(&log);
+            let started = Instant::now();
+            while !is_asked.load(Ordering::SeqCst) {
+                assert!(started.elapsed() < Duration::from_mins(1), "never asked");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let _ = testkit::Program::new("kill")
+                .args(["-s", "INT", &build.id().to_string()])
+                .run()
+                .ok();
+            let status = build.wait().unwrap();
+            let log = fs::read_to_string(&log).unwrap();
+            assert_eq!(status.code(), Some(8), "{log}");
+            check_nothing_kept(&kiln);
+            Ok(())
+        },
+    );
 }

@@ -22,13 +22,22 @@ pub(crate) struct Base {
     pub(crate) chain: Chain,
 }
 
+/// What is done with the layers of an image that is pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layers {
+    /// They are kept as they come.
+    Stored,
+    /// They are also unpacked, while they come.
+    Unpacked,
+}
+
 impl Engine {
     /// Finds an image in the local store, or pulls it.
     pub(crate) fn base(
         &self,
         reference: &Reference,
         platform: &Platform,
-        pull: Pull,
+        (pull, layers): (Pull, Layers),
         reporter: &Reporter<'_>,
         cancel: &CancelToken,
     ) -> Result<Base, BaseError> {
@@ -41,7 +50,7 @@ impl Engine {
             None => {
                 let name = format!("pull {}", reference.familiar());
                 reporter.step(&name, cancel, |number| {
-                    self.pull_image(reference, platform, (reporter, number), cancel)
+                    self.pull_image(reference, platform, layers, (reporter, number), cancel)
                 })?
             }
         };

@@ -13,6 +13,7 @@ use kiln_oci::RuntimeConfig;
 use kiln_sys::mount::{Recursion, bind};
 
 use crate::Engine;
+use crate::base::Layers;
 use crate::error::ContainerError;
 use crate::reporter::Reporter;
 use crate::request::{RunRequest, Stdio};
@@ -40,7 +41,7 @@ impl Engine {
                         name: request.image.clone(),
                         source,
                     })?;
-                let pull = crate::Pull::Missing;
+                let pull = (crate::Pull::Missing, Layers::Unpacked);
                 self.base(&name, &request.platform, pull, &reporter, cancel)?
                     .image
             }

@@ -13,7 +13,7 @@ use kiln_graph::{Graph, GraphBuilder, Sharing, StepIndex};
 use kiln_oci::{ImageConfig, Platform};
 
 use crate::Engine;
-use crate::base::Base;
+use crate::base::{Base, Layers};
 use crate::context::DockerfileText;
 use crate::contexts::Contexts;
 use crate::error::{BuildError, DockerfileErrors};
@@ -322,7 +322,12 @@ impl Planner<'_, '_> {
                 });
             }
             ImageName::Reference(reference) => {
-                let pull = opened.request.pull;
+                // What a cache has may need no base at all.
+                let layers = match opened.request.cache_from.as_slice() {
+                    [] => Layers::Unpacked,
+                    [..] => Layers::Stored,
+                };
+                let pull = (opened.request.pull, layers);
                 let (reporter, cancel) = (self.reporter, self.cancel);
                 self.engine
                     .base(reference, &wanted.platform, pull, reporter, cancel)

@@ -12,7 +12,7 @@ use kiln_cache::{CacheError, Context, Exported, Found, Imported, Mode, Record, T
 use kiln_graph::{Graph, Op};
 use kiln_image::BlobSource;
 use kiln_oci::{Descriptor, Digest, Reference, chain_ids};
-use kiln_store::{BlobWriter, CacheKey};
+use kiln_store::{CacheKey, Download};
 
 use crate::Engine;
 use crate::assemble::ReadyLayer;
@@ -24,6 +24,7 @@ use crate::error::{BuildError, LayerError, StepError};
 use crate::layers::ImageLayers;
 use crate::plan::PlannedBuild;
 use crate::reporter::Reporter;
+use crate::unpack::Arrival;
 
 /// What a step came to.
 #[derive(Debug, Clone)]
@@ -188,12 +189,14 @@ impl RemoteCaches<'_> {
         }
         let title = format!("import from {}", cache.place());
         let fetched = reporter.step(&title, cancel, |number| -> Result<(), StepError> {
-            for layer in &found.layers {
-                self.fetch_layer(cache, &layer.descriptor, cancel)?;
-            }
-            Ok(self
-                .engine
-                .unpack_chain(&chain, (reporter, number), cancel)?)
+            let progress = (reporter, number);
+            self.engine.download_unpacking(
+                &chain,
+                |layer, arrival| self.fetch_layer(cache, &layer.blob, arrival, cancel),
+                progress,
+                cancel,
+            )?;
+            Ok(self.engine.unpack_chain(&chain, progress, cancel)?)
         });
         match fetched {
             Ok(()) => Ok(Some(chain)),
@@ -210,18 +213,29 @@ impl RemoteCaches<'_> {
         &self,
         cache: &Imported<'_>,
         layer: &Descriptor,
+        arrival: &Arrival,
         cancel: &CancelToken,
     ) -> Result<(), StepError> {
-        let store = &self.engine.store;
-        if store.has_blob(&layer.digest)? {
-            return Ok(());
+        let mut blob = match self.engine.store.partial(&layer.digest, cancel)? {
+            Download::Done => {
+                arrival.stored();
+                return Ok(());
+            }
+            Download::Partial(blob) => blob,
+        };
+        if !blob.is_empty() {
+            // Caches are asked for whole blobs.
+            blob.restart()?;
         }
-        let mut blob: BlobWriter = store.blob_writer()?;
-        cache.fetch_blob(layer, &mut blob, cancel)?;
-        blob.commit(Some((&layer.digest, layer.size)))
+        arrival.growing(&blob)?;
+        if let Err(error) = cache.fetch_blob(layer, &mut blob, cancel) {
+            // Nobody is to go on from what this cache sent.
+            blob.restart()?;
+            return Err(error.into());
+        }
+        blob.commit(Some(layer.size))
             .map_err(LayerError::from)
-            .map_err(|error| StepError::Layer(Box::new(error)))?;
-        Ok(())
+            .map_err(|error| StepError::Layer(Box::new(error)))
     }
 
     /// A result as a chain of layers.
@@ -412,7 +426,12 @@ impl BlobSource for Exporter<'_> {
             return Ok(None);
         };
         self.remote
-            .fetch_layer(&self.remote.imported[number], &descriptor, self.cancel)
+            .fetch_layer(
+                &self.remote.imported[number],
+                &descriptor,
+                &Arrival::default(),
+                self.cancel,
+            )
             .map_err(io::Error::other)?;
         store.open(digest)
     }

@@ -10,16 +10,17 @@ use kiln_base::CancelToken;
 use kiln_base::events::{Events, StepNumber};
 use kiln_base::trace::{Span, Tracer};
 use kiln_image::{Image, reachable};
-use kiln_oci::{Descriptor, Digest, Document, Platform, Reference};
-use kiln_registry::Client;
+use kiln_oci::{Descriptor, Digest, Document, Manifest, Platform, Reference};
+use kiln_registry::{Client, Resolved};
 use kiln_store::Download;
 
 use crate::Engine;
-use crate::base::Base;
+use crate::base::{Base, Layers};
 use crate::blobs::StoreBlobs;
 use crate::error::{BaseError, TransferError};
 use crate::reporter::Reporter;
 use crate::request::Pull;
+use crate::unpack::Arrival;
 
 /// Attempts at one blob before its error counts, each going on where the last one broke off.
 const ATTEMPTS: u32 = 5;
@@ -42,7 +43,8 @@ impl Engine {
         cancel: &CancelToken,
     ) -> Result<Image, BaseError> {
         let reporter = Reporter::new(events).traced(&self.tracer);
-        let Base { image, .. } = self.base(reference, platform, Pull::Always, &reporter, cancel)?;
+        let how = (Pull::Always, Layers::Stored);
+        let Base { image, .. } = self.base(reference, platform, how, &reporter, cancel)?;
         self.store.sync()?;
         Ok(image)
     }
@@ -63,18 +65,59 @@ impl Engine {
         Ok(target)
     }
 
+    /// Pulls an image into the store under its name.
     pub(crate) fn pull_image(
         &self,
         reference: &Reference,
         platform: &Platform,
+        layers: Layers,
         progress: Progress<'_>,
         cancel: &CancelToken,
     ) -> Result<Image, TransferError> {
+        let tracer = progress.0.tracer(progress.1);
+        let (found, manifest) = self.find_manifest(reference, platform, &tracer, cancel)?;
+        let pull = |blob: &Descriptor, arrival: &Arrival| {
+            let _span = blob_span(&tracer, "download", blob);
+            self.pull_blob(reference, blob, arrival, progress, cancel)
+        };
+        pull(&manifest.config, &Arrival::default())?;
+        let stored = self.store.write_blob(&found.bytes);
+        stored.map_err(|source| TransferError::Blob {
+            reference: reference.clone(),
+            source,
+        })?;
+        let image = Image::load(&StoreBlobs(&self.store), &found.descriptor)?;
+        let chain = match layers {
+            // An image whose layers are no chain is refused where it is used.
+            Layers::Unpacked => self.image_chain(&image).ok(),
+            Layers::Stored => None,
+        };
+        match chain {
+            Some(chain) => self.download_unpacking(
+                &chain,
+                |layer, arrival| pull(&layer.blob, arrival),
+                progress,
+                cancel,
+            )?,
+            None => in_parallel(&manifest.layers, |blob| pull(blob, &Arrival::default()))?,
+        }
+        let _span = tracer.span("keep the image");
+        self.store.tag(reference, &found.descriptor, self.now())?;
+        Ok(image)
+    }
+
+    /// The manifest that a name leads to on this platform, as it is and as what it says.
+    fn find_manifest(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        tracer: &Tracer,
+        cancel: &CancelToken,
+    ) -> Result<(Resolved, Manifest), TransferError> {
         let unusable = |source| TransferError::Document {
             reference: reference.clone(),
             source,
         };
-        let tracer = progress.0.tracer(progress.1);
         let resolve =
             |reference| tracer.within("resolve", || self.registry.resolve(reference, cancel));
         let mut found = resolve(reference)?;
@@ -98,22 +141,7 @@ impl Engine {
                 platform: platform.clone(),
             });
         };
-        let blobs: Vec<&Descriptor> = std::iter::once(&manifest.config)
-            .chain(&manifest.layers)
-            .collect();
-        in_parallel(&blobs, |blob| {
-            let _span = blob_span(&tracer, "download", blob);
-            self.pull_blob(reference, blob, progress, cancel)
-        })?;
-        let _span = tracer.span("keep the image");
-        let stored = self.store.write_blob(&found.bytes);
-        stored.map_err(|source| TransferError::Blob {
-            reference: reference.clone(),
-            source,
-        })?;
-        let image = Image::load(&StoreBlobs(&self.store), &found.descriptor)?;
-        self.store.tag(reference, &found.descriptor, self.now())?;
-        Ok(image)
+        Ok((found, manifest))
     }
 
     /// Downloads one blob, going on from what an earlier attempt left.
@@ -121,13 +149,18 @@ impl Engine {
         &self,
         reference: &Reference,
         blob: &Descriptor,
+        arrival: &Arrival,
         progress: Progress<'_>,
         cancel: &CancelToken,
     ) -> Result<(), TransferError> {
         let mut partial = match self.store.partial(&blob.digest, cancel)? {
-            Download::Done => return Ok(()),
+            Download::Done => {
+                arrival.stored();
+                return Ok(());
+            }
             Download::Partial(partial) => partial,
         };
+        arrival.growing(&partial)?;
         let mut attempt = 1;
         loop {
             let offset = partial.len();
@@ -254,12 +287,12 @@ impl Engine {
 }
 
 /// Does the work for each blob, several at a time; the first error ends it.
-fn in_parallel(
-    blobs: &[&Descriptor],
-    work: impl Fn(&Descriptor) -> Result<(), TransferError> + Sync,
-) -> Result<(), TransferError> {
+pub(crate) fn in_parallel<T: Sync, E: Send>(
+    blobs: &[T],
+    work: impl Fn(&T) -> Result<(), E> + Sync,
+) -> Result<(), E> {
     let next = AtomicUsize::new(0);
-    let lane = || -> Result<(), TransferError> {
+    let lane = || -> Result<(), E> {
         while let Some(blob) = blobs.get(next.fetch_add(1, Ordering::Relaxed)) {
             if let Err(error) = work(blob) {
                 // Nobody begins another one.

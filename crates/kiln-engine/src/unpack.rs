@@ -1,6 +1,9 @@
 //! Layers of existing images as snapshots: each is unpacked once, side by side, and completed from
 //! the layers below it.
 
+mod arriving;
+
+use std::io::Read;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +19,14 @@ use crate::Engine;
 use crate::chain::{Chain, ChainLayer, ImageLayer, Origin};
 use crate::error::RootError;
 use crate::reporter::Reporter;
+
+pub(crate) use self::arriving::Arrival;
+
+/// A layer's blob, being read.
+type LayerBlob = Box<dyn Read + Send>;
+
+/// Opens the blob of the layer with this number.
+type OpenBlob<'a> = &'a (dyn Fn(usize, &ImageLayer) -> Result<LayerBlob, RootError> + Sync);
 
 /// A layer that was unpacked but is not yet completed and kept.
 struct Unpacked {
@@ -46,10 +57,29 @@ impl Engine {
         };
         // One lock for all images on this bottom layer, not one for each layer: two processes that
         // each held some of the other's layers would wait for ever.
-        let tracer = reporter.tracer(number);
-        let _lock = tracer.within("lock the base", || {
+        let _lock = reporter.tracer(number).within("lock the base", || {
             self.store.lock_snapshot(&bottom.snapshot, cancel)
         })?;
+        let stored = |_: usize, image: &ImageLayer| self.open_layer(image);
+        self.unpack_locked(chain, &stored, (reporter, number), cancel)
+    }
+
+    fn open_layer(&self, image: &ImageLayer) -> Result<LayerBlob, RootError> {
+        let digest = &image.blob.digest;
+        let blob = self.store.open_blob(digest)?;
+        let blob = blob.ok_or_else(|| RootError::BlobGone(digest.clone()))?;
+        Ok(Box::new(blob))
+    }
+
+    /// As [`Self::unpack_chain`], for a caller that holds the lock. Keeps all layers or none.
+    fn unpack_locked(
+        &self,
+        chain: &Chain,
+        open: OpenBlob<'_>,
+        (reporter, number): (&Reporter<'_>, StepNumber),
+        cancel: &CancelToken,
+    ) -> Result<(), RootError> {
+        let tracer = reporter.tracer(number);
         let slots: Vec<Mutex<Option<Unpacked>>> =
             chain.layers.iter().map(|_| Mutex::default()).collect();
         let next = AtomicUsize::new(0);
@@ -60,8 +90,13 @@ impl Engine {
                 let Some(layer) = chain.layers.get(index) else {
                     return Ok(());
                 };
-                let unpacked = self.unpack_layer(layer, (reporter, number), cancel)?;
-                *slots[index].lock().unwrap_or_else(PoisonError::into_inner) = unpacked;
+                let open = |image: &ImageLayer| open(index, image);
+                let unpacked = self.unpack_layer(layer, &open, (reporter, number), cancel);
+                if unpacked.is_err() {
+                    // Nobody begins another one.
+                    next.store(chain.layers.len(), Ordering::Relaxed);
+                }
+                *slots[index].lock().unwrap_or_else(PoisonError::into_inner) = unpacked?;
             }
         };
         std::thread::scope(|scope| {
@@ -85,6 +120,7 @@ impl Engine {
     fn unpack_layer(
         &self,
         layer: &ChainLayer,
+        open: &dyn Fn(&ImageLayer) -> Result<LayerBlob, RootError>,
         (reporter, number): (&Reporter<'_>, StepNumber),
         cancel: &CancelToken,
     ) -> Result<Option<Unpacked>, RootError> {
@@ -94,11 +130,10 @@ impl Engine {
         if self.store.snapshot(&layer.snapshot)?.is_some() {
             return Ok(None);
         }
+        let blob = open(image)?;
         let item = format!("unpacking {}", short(image));
         reporter.progress(number, &item, 0, Some(image.blob.size));
         let digest = &image.blob.digest;
-        let blob = self.store.open_blob(digest)?;
-        let blob = blob.ok_or_else(|| RootError::BlobGone(digest.clone()))?;
         let snapshot = self.store.begin_snapshot()?;
         let into = self.machine.tree(Dir::open(snapshot.upper())?);
         let options = UnpackOptions {
