@@ -30,6 +30,7 @@ mod place;
 mod reader;
 mod recompress;
 mod stream;
+mod times;
 mod trees;
 mod unpack;
 mod write;
@@ -45,9 +46,11 @@ pub use options::{GzipLevel, LayerCompression, LayerOptions, LayerSummary, ZstdL
 pub use overlay::OverlayXattrs;
 pub use reader::ArchiveError;
 pub use recompress::{RecompressError, recompress};
+pub use stream::TarSummary;
+pub use times::WriteTimes;
 pub use trees::{ExportTree, common_file, remove_others, tar_trees};
 pub use unpack::{
     BlobFormat, ExpectedBlob, ForeignLink, UnpackError, UnpackOptions, UnpackReport,
     resolve_against, unpack,
 };
-pub use write::{WriteError, write_layer};
+pub use write::{WriteError, write_hashed_layer, write_layer};

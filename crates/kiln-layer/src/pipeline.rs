@@ -10,12 +10,14 @@ use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
+use kiln_base::trace::Stopwatch;
 use kiln_base::{CancelToken, Timestamp};
 use libdeflater::{CompressionLvl, Compressor};
 
 use crate::changes::Changes;
 use crate::options::{GzipLevel, ZstdLevel};
 use crate::stream::{self, BlockSink, TarSummary};
+use crate::times::WriteTimes;
 use crate::write::WriteError;
 
 /// How much tar one gzip member or Zstandard frame holds.
@@ -62,12 +64,15 @@ struct Inline<'a> {
     encoder: Encoder,
     scratch: Vec<u8>,
     sink: &'a mut dyn Write,
+    times: &'a WriteTimes,
 }
 
 impl BlockSink for Inline<'_> {
     fn put(&mut self, block: Vec<u8>, filled: usize) -> Result<Vec<u8>, WriteError> {
-        self.encoder
-            .compress(&block[..filled], &mut self.scratch)
+        let (encoder, scratch) = (&mut self.encoder, &mut self.scratch);
+        self.times
+            .compress
+            .time(|| encoder.compress(&block[..filled], scratch))
             .and_then(|bytes| self.sink.write_all(&bytes))
             .map_err(WriteError::Sink)?;
         Ok(block)
@@ -80,7 +85,8 @@ pub(crate) fn write_blocks(
     clamp_mtime: Option<Timestamp>,
     codec: BlockCodec,
     threads: NonZeroUsize,
-    (sink, cancel): (&mut dyn Write, &CancelToken),
+    sink: &mut dyn Write,
+    (times, cancel): (&WriteTimes, &CancelToken),
 ) -> Result<TarSummary, WriteError> {
     if changes.content_size() < SMALL {
         let encoder = codec.encoder().map_err(WriteError::Sink)?;
@@ -88,15 +94,16 @@ pub(crate) fn write_blocks(
             encoder,
             scratch: Vec::new(),
             sink,
+            times,
         };
         let block = vec![0; BLOCK_BYTES];
-        return stream::write_tar(changes, clamp_mtime, block, &mut inline, cancel);
+        return stream::write_tar(changes, clamp_mtime, block, &mut inline, (times, cancel));
     }
     let produce = |sink: &mut dyn BlockSink| {
         let block = vec![0; BLOCK_BYTES];
-        stream::write_tar(changes, clamp_mtime, block, sink, cancel)
+        stream::write_tar(changes, clamp_mtime, block, sink, (times, cancel))
     };
-    in_parallel(produce, codec, threads, sink)
+    in_parallel(produce, codec, threads, sink, times)
 }
 
 /// Compresses the blocks of a stream on several threads, and writes them in order.
@@ -105,6 +112,7 @@ pub(crate) fn in_parallel<E: From<WriteError> + Send>(
     codec: BlockCodec,
     threads: NonZeroUsize,
     sink: &mut dyn Write,
+    times: &WriteTimes,
 ) -> Result<TarSummary, E> {
     let under_way = threads.get() + 1;
     let pool = Pool::default();
@@ -113,7 +121,7 @@ pub(crate) fn in_parallel<E: From<WriteError> + Send>(
     let waiting = Mutex::new(waiting);
     std::thread::scope(|scope| {
         for _ in 0..threads.get() {
-            scope.spawn(|| compress_all(&waiting, &pool, codec));
+            scope.spawn(|| compress_all(&waiting, &pool, codec, &times.compress));
         }
         let mut dispatch = Dispatch {
             jobs,
@@ -175,7 +183,7 @@ fn write_in_order(
 }
 
 /// Compresses blocks until there are no more.
-fn compress_all(waiting: &Mutex<Receiver<Job>>, pool: &Pool, codec: BlockCodec) {
+fn compress_all(waiting: &Mutex<Receiver<Job>>, pool: &Pool, codec: BlockCodec, time: &Stopwatch) {
     let mut encoder = codec.encoder();
     let mut scratch = Vec::new();
     loop {
@@ -187,7 +195,10 @@ fn compress_all(waiting: &Mutex<Receiver<Job>>, pool: &Pool, codec: BlockCodec) 
             return;
         };
         let compressed = match &mut encoder {
-            Ok(encoder) => encoder.compress(&job.block[..job.filled], &mut scratch),
+            Ok(encoder) => {
+                let block = &job.block[..job.filled];
+                time.time(|| encoder.compress(block, &mut scratch))
+            }
             Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
         };
         pool.give(job.block);

@@ -9,6 +9,7 @@ use crate::decode::Source;
 use crate::options::{LayerCompression, LayerOptions, LayerSummary};
 use crate::pipeline::{BLOCK_BYTES, BlockCodec, in_parallel};
 use crate::stream::{BlockSink, TarSummary};
+use crate::times::WriteTimes;
 use crate::write::{Output, Plain, WriteError};
 
 /// Why a layer could not be compressed anew.
@@ -58,12 +59,14 @@ pub fn recompress(
             BlockCodec::Gzip(level),
             options.threads,
             &mut output,
+            &WriteTimes::off(),
         )?,
         LayerCompression::Zstd(level) => in_parallel(
             produce,
             BlockCodec::Zstd(level),
             options.threads,
             &mut output,
+            &WriteTimes::off(),
         )?,
         LayerCompression::GzipSingle(level) => {
             let level = flate2::Compression::new(u32::from(level.get()));

@@ -9,6 +9,7 @@ use kiln_oci::{Digest, Digester};
 
 use crate::changes::{Change, Changes, Entry, Node};
 use crate::pax;
+use crate::times::WriteTimes;
 use crate::write::WriteError;
 
 /// Takes a full block and gives an empty one, of the same size, for the next.
@@ -22,12 +23,16 @@ struct Stream<'a> {
     block: Vec<u8>,
     filled: usize,
     digester: Digester,
+    times: &'a WriteTimes,
 }
 
-/// The diff ID and the length of a tar stream.
-pub(crate) struct TarSummary {
-    pub(crate) diff_id: Digest,
-    pub(crate) size: u64,
+/// What a layer's tar stream is, before its compression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TarSummary {
+    /// Its digest, as `rootfs.diff_ids` has it.
+    pub diff_id: Digest,
+    /// Its bytes.
+    pub size: u64,
 }
 
 /// Writes all changes as tar into `sink`, in blocks of the size of `block`.
@@ -36,13 +41,14 @@ pub(crate) fn write_tar(
     clamp_mtime: Option<Timestamp>,
     block: Vec<u8>,
     sink: &mut dyn BlockSink,
-    cancel: &CancelToken,
+    (times, cancel): (&WriteTimes, &CancelToken),
 ) -> Result<TarSummary, WriteError> {
     let mut stream = Stream {
         sink,
         block,
         filled: 0,
         digester: Digester::sha256(),
+        times,
     };
     stream.put_changes(changes, clamp_mtime, cancel)?;
     stream.finish()
@@ -60,6 +66,7 @@ pub(crate) fn write_trees(
         block: vec![0; crate::pipeline::BLOCK_BYTES],
         filled: 0,
         digester: Digester::sha256(),
+        times: &WriteTimes::off(),
     };
     for tree in trees {
         stream.put_tree(tree, clamp_mtime, cancel)?;
@@ -171,7 +178,8 @@ impl Stream<'_> {
         let Node::File(size @ 1..) = entry.node else {
             return Ok(());
         };
-        let file = changes.root.open_file_beneath(&entry.path)?;
+        let open = || changes.root.open_file_beneath(&entry.path);
+        let file = self.times.read.time(open)?;
         self.put_content(&file, size, &entry.path, cancel)
     }
 
@@ -204,11 +212,12 @@ impl Stream<'_> {
         path: &Path,
         cancel: &CancelToken,
     ) -> Result<(), WriteError> {
+        let times = self.times;
         let mut left = size;
         while left > 0 {
             let free = self.free()?;
             let length = usize::try_from(left).map_or(free.len(), |left| free.len().min(left));
-            match file.read(&mut free[..length]) {
+            match times.read.time(|| file.read(&mut free[..length])) {
                 Ok(0) => {
                     return Err(WriteError::Changed {
                         path: path.to_path_buf(),
@@ -256,7 +265,8 @@ impl Stream<'_> {
         if self.filled == 0 {
             return Ok(());
         }
-        self.digester.update(&self.block[..self.filled]);
+        let (digester, full) = (&mut self.digester, &self.block[..self.filled]);
+        self.times.hash_tar.time(|| digester.update(full));
         let full = std::mem::take(&mut self.block);
         self.block = self.sink.put(full, self.filled)?;
         self.filled = 0;

@@ -12,6 +12,7 @@ use crate::changes::Changes;
 use crate::options::{LayerCompression, LayerOptions, LayerSummary};
 use crate::pipeline::{self, BLOCK_BYTES, BlockCodec};
 use crate::stream::{self, BlockSink, TarSummary};
+use crate::times::{Timed, WriteTimes};
 
 /// Why a layer could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,32 @@ pub fn write_layer(
     cancel: &CancelToken,
 ) -> Result<LayerSummary, WriteError> {
     let mut output = Output::new(sink);
+    let progress = (&WriteTimes::off(), cancel);
+    let tar = write_tar_blocks(changes, &mut output, options, progress)?;
+    output.finish(tar)
+}
+
+/// Writes the layer's blob to a `sink` that hashes what it gets itself, as a store does: the same
+/// as [`write_layer`] without the blob's own digest. `times` says where the time went.
+pub fn write_hashed_layer(
+    changes: &Changes,
+    sink: impl Write,
+    options: &LayerOptions,
+    (times, cancel): (&WriteTimes, &CancelToken),
+) -> Result<TarSummary, WriteError> {
+    let time = &times.sink;
+    let mut sink = Timed { sink, time };
+    let tar = write_tar_blocks(changes, &mut sink, options, (times, cancel))?;
+    sink.flush().map_err(WriteError::Sink)?;
+    Ok(tar)
+}
+
+fn write_tar_blocks(
+    changes: &Changes,
+    output: &mut dyn Write,
+    options: &LayerOptions,
+    progress: (&WriteTimes, &CancelToken),
+) -> Result<TarSummary, WriteError> {
     let clamp = options.clamp_mtime;
     let codec = match options.compression {
         LayerCompression::Gzip(level) => BlockCodec::Gzip(level),
@@ -68,24 +95,14 @@ pub fn write_layer(
             let mut gzip = flate2::GzBuilder::new()
                 .mtime(0)
                 .operating_system(255)
-                .write(&mut output, level);
-            let tar = write_plain(changes, options, &mut gzip, cancel)?;
+                .write(output, level);
+            let tar = write_plain(changes, options, &mut gzip, progress)?;
             gzip.finish().map_err(WriteError::Sink)?;
-            return output.finish(tar);
+            return Ok(tar);
         }
-        LayerCompression::None => {
-            let tar = write_plain(changes, options, &mut output, cancel)?;
-            return output.finish(tar);
-        }
+        LayerCompression::None => return write_plain(changes, options, output, progress),
     };
-    let tar = pipeline::write_blocks(
-        changes,
-        clamp,
-        codec,
-        options.threads,
-        (&mut output, cancel),
-    )?;
-    output.finish(tar)
+    pipeline::write_blocks(changes, clamp, codec, options.threads, output, progress)
 }
 
 /// Writes the tar stream as it comes, on the calling thread.
@@ -93,7 +110,7 @@ fn write_plain(
     changes: &Changes,
     options: &LayerOptions,
     sink: &mut dyn Write,
-    cancel: &CancelToken,
+    progress: (&WriteTimes, &CancelToken),
 ) -> Result<TarSummary, WriteError> {
     let block = vec![0; BLOCK_BYTES];
     stream::write_tar(
@@ -101,7 +118,7 @@ fn write_plain(
         options.clamp_mtime,
         block,
         &mut Plain(sink),
-        cancel,
+        progress,
     )
 }
 
