@@ -12,6 +12,7 @@
 mod bench;
 mod check;
 mod compat;
+mod counts;
 mod fuzz;
 mod hooks;
 mod packages;
@@ -32,6 +33,8 @@ usage: cargo xtask <command>
   test         check, then every test; installs what the tests need where it may
   compat       run the tests of the language's and flags' rows, write docs/compatibility.md;
                with --check, compare it instead
+  counts       count the instructions of the hot paths and compare them with benches/counts.toml;
+               with --update, write it
   bench [NAME] measure kiln beside its peers; without names all of it, and write docs/benchmarks.md
                and what belongs to it; `bench --help` names the options
   quickstart   install what the host lacks, build kiln, make a base image, build and run an example
@@ -47,6 +50,8 @@ fn main() -> ExitCode {
         ["test"] => test::test(),
         ["compat"] => compat::compat(false),
         ["compat", "--check"] => compat::compat(true),
+        ["counts"] => counts::counts(counts::Mode::Compare),
+        ["counts", "--update"] => counts::counts(counts::Mode::Update),
         ["bench", words @ ..] => bench::bench(words),
         ["quickstart"] => quickstart::quickstart(),
         ["fuzz"] => fuzz::fuzz("30"),

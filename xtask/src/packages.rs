@@ -102,6 +102,25 @@ pub(crate) const TESTS: &[Need] = &[
     need("bzip2", "bzip2", "makes the archives that ADD unpacks"),
 ];
 
+/// What counting instructions needs.
+pub(crate) const COUNTS: &[Need] = &[
+    need(
+        "valgrind",
+        "valgrind",
+        "counts the instructions of the hot paths",
+    ),
+    need(
+        "taskset",
+        "util-linux",
+        "keeps what is counted on one processor",
+    ),
+    need(
+        "/bin/busybox",
+        "busybox-static",
+        "is the program of a build that is counted",
+    ),
+];
+
 /// What the benchmarks need beyond [`QUICKSTART`]: the peers that Debian has, and what all of them
 /// build with. Without one of these, what needs it is left out.
 pub(crate) const BENCH: &[Need] = &[
@@ -165,7 +184,8 @@ pub(crate) fn install(needs: &[Need]) -> Outcome {
     apt_get(&arguments).map_err(|message| format!("{message}\n\nhint: {line}"))
 }
 
-fn is_there(need: &Need) -> bool {
+/// Whether the program is on this host.
+pub(crate) fn is_there(need: &Need) -> bool {
     if need.program.starts_with('/') {
         return std::path::Path::new(need.program).exists();
     }

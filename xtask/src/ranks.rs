@@ -38,6 +38,7 @@ const RANKS: &[(&str, Place)] = &[
     ("testkit", Place::Development),
     ("kiln-tests", Place::Development),
     ("kiln-benches", Place::Development),
+    ("kiln-counts", Place::Development),
     ("xtask", Place::Development),
 ];
 

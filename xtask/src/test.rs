@@ -5,6 +5,7 @@
 
 use crate::check;
 use crate::compat;
+use crate::counts;
 use crate::packages;
 use crate::run::{self, Outcome};
 use crate::tally::{Runner, Tally};
@@ -19,6 +20,7 @@ pub(crate) fn test() -> Outcome {
     check::check_into(&mut tally)?;
     unit_tests(&mut tally)?;
     end_to_end_tests(&mut tally)?;
+    counts::counts_into(&mut tally);
     for skipped in tally.skipped() {
         eprintln!("skipped: {skipped}");
     }
@@ -31,7 +33,7 @@ pub(crate) fn test() -> Outcome {
 
 /// What can't be installed is not fatal: the tests that need it say so, and are counted.
 fn install() {
-    let needs = [packages::QUICKSTART, packages::TESTS].concat();
+    let needs = [packages::QUICKSTART, packages::TESTS, packages::COUNTS].concat();
     if let Err(message) = packages::install(&needs) {
         eprintln!("warning: {message}");
         eprintln!("warning: tests that need these programs will be skipped");
