@@ -29,7 +29,9 @@ pub use copy::{copy_file_contents, copy_file_with_holes};
 pub use dir::{Dir, NodeKind};
 pub use entries::Entry;
 pub use error::FsError;
-pub use file::{file_metadata, set_file_mode, set_file_owner, set_file_times};
+pub use file::{
+    file_metadata, set_file_mode, set_file_owner, set_file_owner_and_mode, set_file_times,
+};
 pub use metadata::{Device, FileTime, FileType, Metadata};
 pub use owner::{OWNER_XATTR, Owner, Ownership, ParseOwnerError};
 pub use resolve::{LastLink, Location, NewDirs};

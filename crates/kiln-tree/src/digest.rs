@@ -14,6 +14,7 @@ use kiln_sys::xattr::{self, Xattr};
 use crate::copy::NewAttributes;
 use crate::error::DigestError;
 use crate::parallel;
+use crate::read::read_up_to;
 use crate::scan::{Node, NodeKind};
 use crate::select::{Content, CopyItem, Selection};
 use crate::stat_cache::{FileDigest, FileStamp, StatCache};
@@ -230,26 +231,22 @@ impl Reader<'_> {
         if let Some(known) = self.options.cache.look_up(path, &stamp) {
             return Ok(known);
         }
-        let file = if is_item {
-            self.top.open_file(&flat.node.name)
+        let opened = if is_item {
+            self.top.open_known_file(&flat.node.name)
         } else {
-            self.top.open_file_beneath(&flat.below)
+            self.top.open_known_file_beneath(&flat.below)
         };
         let within = |cause| DigestError::Read {
             path: path.to_path_buf(),
             cause,
         };
-        let file = file.map_err(|error| within(error.into()))?;
-        let is_same = || {
-            file_metadata(&file, self.top.ownership())
-                .is_ok_and(|metadata| FileStamp::of(&metadata) == stamp)
-        };
-        let digest = if is_same() {
-            self.read(&file).map_err(within)?
-        } else {
+        let (file, opened) = opened.map_err(|error| within(error.into()))?;
+        if FileStamp::of(&opened) != stamp {
             return Err(DigestError::Changed(path.to_path_buf()));
-        };
-        if !is_same() {
+        }
+        let digest = self.read(&file, stamp.size).map_err(within)?;
+        let now = file_metadata(&file, self.top.ownership());
+        if !now.is_ok_and(|now| FileStamp::of(&now) == stamp) {
             return Err(DigestError::Changed(path.to_path_buf()));
         }
         if stamp.has_settled(self.options.now) {
@@ -258,7 +255,8 @@ impl Reader<'_> {
         Ok(digest)
     }
 
-    fn read(&self, file: &File) -> io::Result<FileDigest> {
+    /// Digests `size` bytes, which is what the copy takes.
+    fn read(&self, file: &File, size: u64) -> io::Result<FileDigest> {
         let mut hasher = Hasher::new("kiln file");
         let xattrs = xattr::all_of_file(file)?;
         let xattrs: Vec<_> = xattrs
@@ -266,19 +264,20 @@ impl Reader<'_> {
             .filter(|(name, _)| is_kept(name))
             .collect();
         hasher.xattrs(&xattrs);
-        let mut buffer = vec![0; BUFFER_BYTES];
-        let mut file = file;
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => return Ok(FileDigest(hasher.finish())),
-                Ok(count) => hasher.0.update(&buffer[..count]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
+        let mut file = file.take(size);
+        let mut buffer =
+            vec![0; usize::try_from(size).map_or(BUFFER_BYTES, |size| size.min(BUFFER_BYTES))];
+        while file.limit() > 0 {
             if self.cancel.is_cancelled() {
                 return Err(io::ErrorKind::Interrupted.into());
             }
+            match read_up_to(&mut file, &mut buffer)? {
+                // A file that got shorter has changed: the caller sees it by its stamp.
+                0 => break,
+                count => hasher.0.update(&buffer[..count]),
+            };
         }
+        Ok(FileDigest(hasher.finish()))
     }
 }
 

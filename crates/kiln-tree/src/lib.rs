@@ -26,6 +26,7 @@ mod filter;
 mod glob;
 mod lexical;
 mod parallel;
+mod read;
 mod scan;
 mod select;
 mod stat_cache;

@@ -125,7 +125,16 @@ impl Dir {
     pub fn open_file_beneath(&self, path: impl AsRef<Path>) -> Result<File> {
         let path = path.as_ref();
         let fd = self.open_path(path, READ_FLAGS, BENEATH)?;
-        regular(fd, path.as_os_str())
+        Ok(regular(fd, path.as_os_str())?.0)
+    }
+
+    /// As [`Dir::open_file_beneath`], with what [`super::file_metadata`] says of the file: opening
+    /// it asks for that anyway.
+    pub fn open_known_file_beneath(&self, path: impl AsRef<Path>) -> Result<(File, Metadata)> {
+        let path = path.as_ref();
+        let fd = self.open_path(path, READ_FLAGS, BENEATH)?;
+        let (file, metadata) = regular(fd, path.as_os_str())?;
+        super::file::with_recorded_owner(file, metadata, self.ownership)
     }
 
     /// Opens a directory below this one, following symbolic links as if this one was `/`.
@@ -138,7 +147,7 @@ impl Dir {
     pub fn open_file_in_root(&self, path: impl AsRef<Path>) -> Result<File> {
         let path = path.as_ref();
         let fd = self.open_path(path, READ_FLAGS - OFlags::NOFOLLOW, IN_ROOT)?;
-        regular(fd, path.as_os_str())
+        Ok(regular(fd, path.as_os_str())?.0)
     }
 
     fn open_path(&self, path: &Path, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd> {
@@ -161,6 +170,17 @@ impl Dir {
     /// [`io::ErrorKind::InvalidInput`] (a symbolic link: `ELOOP`), and opening it does not block.
     pub fn open_file(&self, name: impl AsRef<OsStr>) -> Result<File> {
         let name = name.as_ref();
+        Ok(self.open_regular(name)?.0)
+    }
+
+    /// As [`Dir::open_file`], with what [`super::file_metadata`] says of the file: opening it asks
+    /// for that anyway.
+    pub fn open_known_file(&self, name: impl AsRef<OsStr>) -> Result<(File, Metadata)> {
+        let (file, metadata) = self.open_regular(name.as_ref())?;
+        super::file::with_recorded_owner(file, metadata, self.ownership)
+    }
+
+    fn open_regular(&self, name: &OsStr) -> Result<(File, Metadata)> {
         check_name("open", name)?;
         let fd = rustix::fs::openat(&self.fd, name, READ_FLAGS, Mode::empty())
             .map_err(FsError::on("open", name))?;
@@ -404,10 +424,11 @@ const READ_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC);
 
 /// Refuses what was opened if it is not a regular file.
-fn regular(fd: OwnedFd, name: &OsStr) -> Result<File> {
+fn regular(fd: OwnedFd, name: &OsStr) -> Result<(File, Metadata)> {
     let file = File::from(fd);
-    if stat_fd(&file, name)?.is_file() {
-        Ok(file)
+    let metadata = stat_fd(&file, name)?;
+    if metadata.is_file() {
+        Ok((file, metadata))
     } else {
         Err(FsError::new(
             "open",

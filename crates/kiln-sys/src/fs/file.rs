@@ -15,12 +15,48 @@ const OPEN_FILE: &str = "the open file";
 /// The metadata of an open file, as [`super::Dir::metadata`] gives it by name.
 pub fn file_metadata(file: &File, ownership: Ownership) -> Result<Metadata> {
     let mut metadata = stat_fd(file, OsStr::new(OPEN_FILE))?;
+    read_recorded_owner(file, &mut metadata, ownership)?;
+    Ok(metadata)
+}
+
+pub(super) fn with_recorded_owner(
+    file: File,
+    mut metadata: Metadata,
+    ownership: Ownership,
+) -> Result<(File, Metadata)> {
+    read_recorded_owner(&file, &mut metadata, ownership)?;
+    Ok((file, metadata))
+}
+
+fn read_recorded_owner(file: &File, metadata: &mut Metadata, ownership: Ownership) -> Result<()> {
     if ownership == Ownership::Recorded {
         let recorded = xattr::get_of_file(file, OWNER_XATTR.as_ref())
             .map_err(FsError::on("read the owner of", OPEN_FILE.as_ref()))?;
-        super::dir::apply_recorded(&mut metadata, recorded.as_deref());
+        super::dir::apply_recorded(metadata, recorded.as_deref());
     }
-    Ok(metadata)
+    Ok(())
+}
+
+/// Gives a new regular file an owner and permission bits (`0o7777`), and leaves alone what it was
+/// made with: each change is one for the file system's journal.
+pub fn set_file_owner_and_mode(
+    file: &File,
+    ownership: Ownership,
+    owner: Owner,
+    mode: u32,
+) -> Result<()> {
+    let there = file_metadata(file, ownership)?;
+    // Other owners are set in any case: an id that the namespace does not map looks like 65534.
+    let is_owned = owner == Owner::ROOT && there.owner() == owner;
+    if !is_owned {
+        set_file_owner(file, ownership, owner)?;
+    }
+    // A change of the owner clears the set-id bits.
+    let is_cleared = !is_owned && mode & 0o6000 != 0;
+    if there.mode != mode || is_cleared {
+        set_file_mode(file, mode)?;
+    }
+    Ok(())
 }
 
 /// Sets the owner of an open regular file. Clears set-id bits, so set the mode afterwards.

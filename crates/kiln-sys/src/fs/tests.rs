@@ -380,3 +380,48 @@ fn replaced_files_are_whole() {
     assert_eq!(crate::files::read_limited(&path, 3).unwrap(), b"two");
     assert_eq!(crate::files::try_read(&temporary).unwrap(), None);
 }
+
+#[test]
+fn what_was_asked_for_on_opening_is_told() {
+    let scratch = scratch("d/\nd/f\nl -> d/f");
+    let (mut file, known) = scratch.dir.open_known_file_beneath("d/f").unwrap();
+    assert_eq!(known, file_metadata(&file, Ownership::Native).unwrap());
+    let mut content = String::new();
+    file.read_to_string(&mut content).unwrap();
+    assert_eq!(content, "d/f");
+    let below = scratch.dir.open_dir("d").unwrap();
+    assert_eq!(below.open_known_file("f").unwrap().1, known);
+    assert!(scratch.dir.open_known_file("l").is_err());
+    assert!(scratch.dir.open_known_file("d").is_err());
+}
+
+#[test]
+fn a_new_file_gets_the_mode_that_it_has_not() {
+    let scratch = scratch("");
+    let mine = scratch.dir.metadata(Dir::ITSELF).unwrap().owner();
+    for (name, first, mode) in [
+        ("same", 0o640, 0o640),
+        ("other", 0o600, 0o755),
+        ("set-id", 0o600, 0o6711),
+        ("locked", 0o600, 0o000),
+    ] {
+        let file = scratch.dir.create_file(name, first).unwrap();
+        set_file_owner_and_mode(&file, Ownership::Native, mine, mode).unwrap();
+        let found = scratch.dir.metadata(name).unwrap();
+        assert_eq!((found.owner(), found.mode), (mine, mode), "{name}");
+    }
+}
+
+#[test]
+fn a_recorded_owner_is_set_where_it_is_not_root() {
+    let scratch = scratch("");
+    let dir = scratch.dir.with_ownership(Ownership::Recorded);
+    for owner in [Owner::ROOT, Owner { uid: 7, gid: 8 }] {
+        let name = owner.to_string();
+        let file = dir.create_file(&name, 0o600).unwrap();
+        set_file_owner_and_mode(&file, Ownership::Recorded, owner, 0o644).unwrap();
+        let recorded = dir.xattr(&name, OWNER_XATTR).unwrap();
+        let expected = (owner != Owner::ROOT).then(|| owner.to_string().into_bytes());
+        assert_eq!(recorded, expected);
+    }
+}

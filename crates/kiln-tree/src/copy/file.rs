@@ -2,24 +2,25 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
 use kiln_base::CancelToken;
 use kiln_sys::fs::{
-    Dir, FileTime, FileType, NodeKind as SpecialKind, Owner, copy_file_contents, file_metadata,
-    set_file_mode, set_file_owner, set_file_times,
+    Dir, FileTime, FileType, FsError, Metadata, NodeKind as SpecialKind, Owner, copy_file_contents,
+    file_metadata, set_file_owner_and_mode, set_file_times,
 };
 use kiln_sys::xattr::{self, Xattr};
 
 use super::CopyOptions;
 use crate::error::CopyError;
+use crate::read::read_up_to;
 use crate::scan::{Node, NodeKind};
 use crate::select::InlineFile;
 use crate::stat_cache::FileStamp;
 use crate::xattrs::is_kept;
 
 /// Up to this size one read and one write cost less than asking for anything cleverer.
-const SMALL_BYTES: u64 = 64 * 1024;
+const SMALL_BYTES: usize = 64 * 1024;
 
 /// Writes files as the options say. Errors tell names, not paths.
 #[derive(Clone, Copy)]
@@ -58,7 +59,7 @@ impl Writer<'_> {
             }
             NodeKind::Socket => {
                 // Nobody listens in an image. BuildKit leaves an empty file, too.
-                create(to, name)?;
+                create(to, name, PRIVATE_MODE)?;
                 self.set_attributes(to, name, node)?;
             }
         }
@@ -76,22 +77,23 @@ impl Writer<'_> {
             path: (&node.name).into(),
             cause,
         };
-        let source = from.open_file(&node.name);
-        let source = source.map_err(|error| content(error.into()))?;
-        let check = || match file_metadata(&source, from.ownership()) {
+        let check = |metadata: Result<Metadata, FsError>| match metadata {
             Ok(metadata) if FileStamp::of(&metadata) == FileStamp::of(&node.metadata) => Ok(()),
             Ok(_) => Err(CopyError::Changed((&node.name).into())),
             Err(error) => Err(content(error.into())),
         };
-        check()?;
-        let target = create(to, name)?;
+        let opened = from.open_known_file(&node.name);
+        let (source, metadata) = opened.map_err(|error| content(error.into()))?;
+        check(Ok(metadata))?;
+        let attributes = &self.options.attributes;
+        let mode = attributes.mode_of(node.metadata.mode, false);
+        let target = create(to, name, first_mode(mode))?;
         copy_content(&source, &target, node.metadata.size).map_err(content)?;
         let xattrs = xattr::all_of_file(&source).map_err(content)?;
-        check()?;
-        let attributes = &self.options.attributes;
+        check(file_metadata(&source, from.ownership()))?;
         let attributes = FileAttributes {
             owner: attributes.owner_of(&node.metadata),
-            mode: attributes.mode_of(node.metadata.mode, false),
+            mode,
             mtime: self.options.clamped(node.metadata.mtime),
             xattrs: &xattrs,
         };
@@ -104,7 +106,7 @@ impl Writer<'_> {
         to: &Dir,
         name: &OsStr,
     ) -> Result<(), CopyError> {
-        let mut target = create(to, name)?;
+        let mut target = create(to, name, PRIVATE_MODE)?;
         let written = target.write_all(&file.content);
         written.map_err(|cause| CopyError::Content {
             path: name.into(),
@@ -118,6 +120,24 @@ impl Writer<'_> {
             xattrs: &[],
         };
         attributes.set(to, &target, name)
+    }
+
+    /// The same for an open directory, which is left alone where it has them already.
+    pub(super) fn set_dir_attributes(&self, dir: &Dir, node: &Node) -> Result<(), CopyError> {
+        let attributes = &self.options.attributes;
+        let there = dir.metadata(Dir::ITSELF)?;
+        let owner = attributes.owner_of(&node.metadata);
+        if there.owner() != owner || owner != Owner::ROOT {
+            dir.set_owner(Dir::ITSELF, owner)?;
+        }
+        let mode = attributes.mode_of(node.metadata.mode, true);
+        if there.mode != mode {
+            dir.set_mode(Dir::ITSELF, mode)?;
+        }
+        for (key, value) in &node.xattrs {
+            dir.set_xattr(Dir::ITSELF, key, value)?;
+        }
+        Ok(())
     }
 
     /// Owner, mode and extended attributes by name: of anything but a symbolic link.
@@ -150,8 +170,7 @@ impl FileAttributes<'_> {
     /// Sets them in the order in which they survive each other.
     fn set(&self, to: &Dir, file: &File, name: &OsStr) -> Result<(), CopyError> {
         let set = || -> io::Result<()> {
-            set_file_owner(file, to.ownership(), self.owner)?;
-            set_file_mode(file, self.mode)?;
+            set_file_owner_and_mode(file, to.ownership(), self.owner, self.mode)?;
             for (key, value) in self.xattrs.iter().filter(|(key, _)| is_kept(key)) {
                 xattr::set_of_file(file, key, value)?;
             }
@@ -164,12 +183,25 @@ impl FileAttributes<'_> {
     }
 }
 
+/// The mode of files whose own mode is set when they are complete.
+const PRIVATE_MODE: u32 = 0o600;
+
+/// The mode that a file is made with: its own, which then need not be set, unless it has bits that
+/// writing clears or that keep its owner out.
+fn first_mode(mode: u32) -> u32 {
+    if mode & (0o7000 | PRIVATE_MODE) == PRIVATE_MODE {
+        mode
+    } else {
+        PRIVATE_MODE
+    }
+}
+
 /// Makes an empty file, in the place of what is there.
-fn create(to: &Dir, name: &OsStr) -> Result<File, CopyError> {
-    match to.create_file(name, 0o600) {
+fn create(to: &Dir, name: &OsStr, mode: u32) -> Result<File, CopyError> {
+    match to.create_file(name, mode) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             make_room(to, name)?;
-            Ok(to.create_file(name, 0o600)?)
+            Ok(to.create_file(name, mode)?)
         }
         result => Ok(result?),
     }
@@ -184,11 +216,30 @@ pub(super) fn make_room(to: &Dir, name: &OsStr) -> Result<(), CopyError> {
     }
 }
 
-fn copy_content(source: &File, mut target: &File, size: u64) -> io::Result<()> {
-    if size > SMALL_BYTES {
+fn copy_content(mut source: &File, mut target: &File, size: u64) -> io::Result<()> {
+    let Some(size) = usize::try_from(size)
+        .ok()
+        .filter(|size| *size <= SMALL_BYTES)
+    else {
         return copy_file_contents(source, target).map(drop);
+    };
+    let mut content = vec![0; size];
+    // A file that is shorter now has changed, and whoever asked for the copy looks for that.
+    let filled = read_up_to(&mut source, &mut content)?;
+    target.write_all(&content[..filled])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_with_bits_that_writing_clears_are_private_at_first() {
+        for mode in [0o644, 0o600, 0o755, 0o777] {
+            assert_eq!(first_mode(mode), mode, "{mode:o}");
+        }
+        for mode in [0o4755, 0o2755, 0o1644, 0o444, 0o200, 0o000] {
+            assert_eq!(first_mode(mode), PRIVATE_MODE, "{mode:o}");
+        }
     }
-    let mut content = Vec::new();
-    source.take(size).read_to_end(&mut content)?;
-    target.write_all(&content)
 }

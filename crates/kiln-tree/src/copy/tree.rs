@@ -115,6 +115,14 @@ fn make_dir(to: &Dir, node: &Node) -> Result<IsNew, CopyError> {
     }
 }
 
+/// The batches in another order, in which those that are worked on at one time lie far apart: two
+/// threads that make files in one directory wait for each other.
+fn spread<T>(batches: &[T]) -> Vec<&T> {
+    let stride = batches.len().div_ceil(parallel::threads());
+    let from = |start| batches.iter().skip(start).step_by(stride.max(1));
+    (0..stride).flat_map(from).collect()
+}
+
 /// The two directories of a copy.
 struct Trees<'a> {
     from: &'a Dir,
@@ -124,7 +132,7 @@ struct Trees<'a> {
 
 impl Trees<'_> {
     fn write(&self, plan: &Plan<'_>) -> Result<(), CopyError> {
-        parallel::map(&plan.files, 1, |(below, files)| {
+        parallel::map(&spread(&plan.files), 1, |(below, files)| {
             self.write_files(below, files)
                 .map_err(|error| error.within(below, below))
         })?;
@@ -167,12 +175,26 @@ impl Trees<'_> {
     fn finish_dir(&self, path: &Path, node: &Node, is_new: IsNew) -> Result<(), CopyError> {
         let dir = self.to.open_dir_beneath(path)?;
         if is_new == IsNew(true) || !node.implied {
-            self.writer
-                .set_attributes(&dir, Dir::ITSELF.as_ref(), node)?;
+            self.writer.set_dir_attributes(&dir, node)?;
         } else {
             dir.set_mode(Dir::ITSELF, node.metadata.mode)?;
         }
         let mtime = self.writer.options.clamped(node.metadata.mtime);
         Ok(dir.set_times(Dir::ITSELF, mtime)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_batch_is_worked_on_once() {
+        for count in 0..40 {
+            let batches: Vec<usize> = (0..count).collect();
+            let mut spread: Vec<usize> = spread(&batches).into_iter().copied().collect();
+            spread.sort_unstable();
+            assert_eq!(spread, batches);
+        }
     }
 }
