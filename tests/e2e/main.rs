@@ -18,6 +18,7 @@ mod exchange;
 mod expected;
 mod hostile;
 mod keys;
+mod many_steps;
 mod outputs;
 mod platforms;
 mod profile;

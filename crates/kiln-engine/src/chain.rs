@@ -1,11 +1,11 @@
 //! The layers of a root file system, as the engine hands them from step to step.
 //!
-//! A chain is kept in a cache record as a small JSON document of its own (version 1), so that a
-//! result found in the cache needs no other record to be used.
+//! A chain is kept in cache records as small JSON documents: version 1 is a whole chain, version 2
+//! names the record with the layers below (see [`crate::chain_record`]).
 
 use kiln_base::Timestamp;
 use kiln_oci::{Descriptor, Digest, MediaType};
-use kiln_store::SnapshotId;
+use kiln_store::{CacheKey, SnapshotId};
 use serde_json::{Value, json};
 
 /// The layers of a root, lowest first. Empty for `scratch`.
@@ -64,21 +64,40 @@ impl Chain {
 
     /// The chain as bytes for a cache record.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let layers: Vec<Value> = self.layers.iter().map(ChainLayer::to_json).collect();
-        json!({ "version": 1, "layers": layers })
-            .to_string()
-            .into_bytes()
+        Self::record(None, &self.layers)
     }
 
-    /// The chain from a cache record; `None` where another version of kiln wrote it.
+    /// Layers as bytes for a cache record, where those below are in the record `below`.
+    pub(crate) fn record(below: Option<&CacheKey>, layers: &[ChainLayer]) -> Vec<u8> {
+        let layers: Vec<Value> = layers.iter().map(ChainLayer::to_json).collect();
+        let document = match below {
+            None => json!({ "version": 1, "layers": layers }),
+            Some(key) => json!({ "version": 2, "below": key.to_string(), "layers": layers }),
+        };
+        document.to_string().into_bytes()
+    }
+
+    /// The chain from a cache record that has all of it; `None` where another version of kiln wrote
+    /// it.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let document: Value = serde_json::from_slice(bytes).ok()?;
-        if document["version"] != 1 {
-            return None;
+        match Self::from_record(bytes)? {
+            (None, layers) => Some(Self { layers }),
+            (Some(_), _) => None,
         }
+    }
+
+    /// The layers of a cache record, and the record with those below them; `None` where another
+    /// version of kiln wrote it.
+    pub(crate) fn from_record(bytes: &[u8]) -> Option<(Option<CacheKey>, Vec<ChainLayer>)> {
+        let document: Value = serde_json::from_slice(bytes).ok()?;
+        let below = match document["version"].as_u64()? {
+            1 => None,
+            2 => Some(CacheKey::parse(document["below"].as_str()?)?),
+            _ => return None,
+        };
         let layers = document["layers"].as_array()?;
         let layers: Option<Vec<_>> = layers.iter().map(ChainLayer::from_json).collect();
-        Some(Self { layers: layers? })
+        Some((below, layers?))
     }
 }
 
@@ -166,8 +185,17 @@ mod tests {
     }
 
     #[test]
+    fn the_top_of_a_chain_names_what_is_below() {
+        let key = CacheKey([7; 32]);
+        let layers = vec![image_layer("top")];
+        let record = Chain::record(Some(&key), &layers);
+        assert_eq!(Chain::from_bytes(&record), None);
+        assert_eq!(Chain::from_record(&record), Some((Some(key), layers)));
+    }
+
+    #[test]
     fn a_record_of_another_version_is_not_used() {
-        assert_eq!(Chain::from_bytes(br#"{"version":2,"layers":[]}"#), None);
+        assert_eq!(Chain::from_bytes(br#"{"version":3,"layers":[]}"#), None);
         assert_eq!(Chain::from_bytes(b"no JSON"), None);
     }
 }

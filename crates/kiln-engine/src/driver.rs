@@ -283,8 +283,8 @@ impl Engine {
         let Some(record) = self.store.cache_get(key)? else {
             return Ok(Cached::Unknown);
         };
-        match Chain::from_bytes(&record.extra) {
-            Some(chain) if self.is_unpacked(&chain)? => Ok(Cached::Usable(record.key, chain)),
+        match self.chain_of(&record.extra)? {
+            Some(chain) if self.has_layers(&chain.layers)? => Ok(Cached::Usable(record.key, chain)),
             Some(_) | None => Ok(Cached::Incomplete),
         }
     }
@@ -561,6 +561,11 @@ impl BuildDriver<'_> {
         };
         let step = self.step(index);
         let request = self.request(step);
+        for input in inputs {
+            if let Product::Root(chain) = input {
+                self.engine.stack(&chain.layers, cancel)?;
+            }
+        }
         let chain = match &step.op {
             Op::Context(context) => return Ok(Product::Context(context.id)),
             Op::Scratch => Chain::default(),
@@ -600,7 +605,7 @@ impl BuildDriver<'_> {
     fn store_result(&self, keys: &Keys<CacheKey>, chain: &Chain) -> Result<(), StepError> {
         let store = &self.engine.store;
         let top = chain.layers.last().map(|layer| &layer.snapshot);
-        store.cache_put(keys.primary(), top, &chain.to_bytes())?;
+        store.cache_put(keys.primary(), top, &self.engine.record_of(chain)?)?;
         if let Keys::Slow {
             slow,
             fast: Some(fast),

@@ -82,6 +82,9 @@ pub enum RootError {
         /// Why.
         source: kiln_layer::UnpackError,
     },
+    /// Layers could not be made one, to be mounted as one.
+    #[error("could not flatten layers")]
+    Flatten(#[source] kiln_layer::FlattenError),
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] FsError),

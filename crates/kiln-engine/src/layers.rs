@@ -172,7 +172,8 @@ impl<'a> LayerQueue<'a> {
     /// All layers of a chain, lowest first; waits for those that are being made.
     fn ready(&self, chain: &Chain, terms: LayerTerms) -> Result<Vec<ReadyLayer>, LayerError> {
         for end in 1..=chain.layers.len() {
-            if self.is_made(&chain.layers[end - 1], terms) {
+            let top = &chain.layers[end - 1];
+            if self.is_made(top, terms) && !self.shared.lock().results.contains_key(&top.snapshot) {
                 let chain = Chain {
                     layers: chain.layers[..end].to_vec(),
                 };
@@ -286,16 +287,11 @@ impl<'a> LayerQueue<'a> {
             return Ok(record);
         }
         let upper = self.engine.layer_dir(&top.snapshot)?;
-        let lowers: Result<Vec<_>, _> = below
-            .iter()
-            .rev()
-            .map(|layer| self.engine.layer_dir(&layer.snapshot))
-            .collect();
+        let lowers = self.engine.lower_dirs(below, &self.cancel)?;
         let options = DiffOptions {
             xattrs: self.engine.machine.overlay_xattrs(),
             clamp_mtime: self.format.clamp,
         };
-        let lowers = lowers?;
         let changes = tracer.within("diff", || diff(&upper, &lowers, &options, &self.cancel))?;
         let mut blob = store.blob_writer()?;
         let options = LayerOptions {
@@ -475,6 +471,7 @@ mod tests {
                 jobs: NonZeroUsize::MIN,
                 now: || Timestamp::new(0, 0),
                 resolv_conf: String::new(),
+                flatten: crate::Flatten::STANDARD,
             },
         );
         let format = LayerFormat {

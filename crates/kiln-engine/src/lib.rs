@@ -20,6 +20,7 @@ mod build;
 mod buildkit;
 mod cache_mounts;
 mod chain;
+mod chain_record;
 mod container;
 mod context;
 mod contexts;
@@ -32,6 +33,7 @@ mod error;
 mod explain;
 mod export;
 mod fetch;
+mod flatten;
 mod graph;
 mod images;
 mod imagetools;
@@ -70,6 +72,7 @@ pub use error::{
     AssembleError, BaseError, BuildError, ContainerError, DockerfileErrors, LayerError, LoadError,
     OutputError, RootError, SourceError, SourcePlace, StepError, TransferError,
 };
+pub use flatten::Flatten;
 pub use images::Removed;
 pub use imagetools::{CreateRequest, Created, ImagetoolsError, Inspected};
 pub use inspect::{InspectError, LargeFile, LayerReport, LayersReport};
@@ -92,6 +95,8 @@ pub struct Engine {
     settings: Settings,
     tracer: Tracer,
     executor: Executor,
+    known: flatten::Known,
+    chunks: chain_record::Chunks,
 }
 
 /// What an engine is told once.
@@ -105,6 +110,8 @@ pub struct Settings {
     pub now: fn() -> Timestamp,
     /// The host's `/etc/resolv.conf`, which steps on the host's network see.
     pub resolv_conf: String,
+    /// When the layers of a root are merged before they are mounted.
+    pub flatten: Flatten,
 }
 
 impl Engine {
@@ -124,6 +131,8 @@ impl Engine {
             settings,
             tracer: Tracer::off(),
             executor: Executor::new(),
+            known: flatten::Known::default(),
+            chunks: chain_record::Chunks::default(),
         }
     }
 

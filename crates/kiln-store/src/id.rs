@@ -1,6 +1,7 @@
 //! Names of things inside the store.
 
 use std::fmt;
+use std::sync::Arc;
 
 use kiln_oci::Digest;
 
@@ -10,7 +11,7 @@ use kiln_oci::Digest;
 /// share it; the snapshot of a step gets a fresh random name. One that several were flattened into
 /// is named after those.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SnapshotId(String);
+pub struct SnapshotId(Arc<str>);
 
 /// Names the result of a step: 32 bytes of BLAKE3 over all that makes the result.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,23 +31,19 @@ const FLATTENED: &str = "flat-";
 impl SnapshotId {
     /// The name of the snapshot that holds the layer on top of this chain.
     pub fn of_chain(chain_id: &Digest) -> Self {
-        Self(format!(
-            "{}-{}",
-            chain_id.algorithm().name(),
-            chain_id.hex()
-        ))
+        Self(format!("{}-{}", chain_id.algorithm().name(), chain_id.hex()).into())
     }
 
     /// The same where `scope` tells such snapshots from those of other processes on the store, which
     /// keep the owners of files in another way.
     pub fn of_chain_in(chain_id: &Digest, scope: &[u8; 32]) -> Self {
         let scope = blake3::Hash::from_bytes(*scope).to_hex();
-        Self(format!("{}-{scope}", Self::of_chain(chain_id)))
+        Self(format!("{}-{scope}", Self::of_chain(chain_id)).into())
     }
 
     /// A fresh name. It never reaches an image, so randomness here does not touch reproducibility.
     pub fn random() -> Self {
-        Self(random_hex())
+        Self(random_hex().into())
     }
 
     /// The name of the snapshot that these, lowest first, were flattened into.
@@ -55,7 +52,7 @@ impl SnapshotId {
         for layer in layers {
             hasher.update(layer.0.as_bytes()).update(b"\n");
         }
-        Self(format!("{FLATTENED}{}", hasher.finalize().to_hex()))
+        Self(format!("{FLATTENED}{}", hasher.finalize().to_hex()).into())
     }
 
     /// Whether the name was made by [`SnapshotId::flattened`].
@@ -76,18 +73,27 @@ impl SnapshotId {
     /// A name read back from where its text was kept; `None` if it can't be one.
     pub fn parse(text: &str) -> Option<Self> {
         let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        (!text.is_empty() && text.bytes().all(is_name)).then(|| Self(text.to_owned()))
+        (!text.is_empty() && text.bytes().all(is_name)).then(|| Self(text.into()))
     }
 
     /// A name read back from the index.
     pub(crate) fn from_index(text: String) -> Self {
-        Self(text)
+        Self(text.into())
     }
 }
 
 impl fmt::Display for SnapshotId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl CacheKey {
+    /// A key read back from its text; `None` if it can't be one.
+    pub fn parse(text: &str) -> Option<Self> {
+        blake3::Hash::from_hex(text)
+            .ok()
+            .map(|hash| Self(*hash.as_bytes()))
     }
 }
 

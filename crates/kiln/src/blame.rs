@@ -380,7 +380,7 @@ fn root(error: &RootError) -> Verdict {
         RootError::Unpack { .. } => REGISTRY,
         RootError::Snapshot(error) => snapshot(error),
         RootError::Store(error) => store(error),
-        RootError::Handle(_) | RootError::Fs(_) => MACHINE,
+        RootError::Flatten(_) | RootError::Handle(_) | RootError::Fs(_) => MACHINE,
     }
 }
 

@@ -102,6 +102,7 @@ impl Invocation {
             now,
             // Without the file a step resolves no names, as the host doesn't.
             resolv_conf: kiln_sys::files::read_to_string("/etc/resolv.conf").unwrap_or_default(),
+            flatten: settings::flatten(&self.environment)?,
         };
         Ok(
             Engine::new(store, Client::new(config), Clock::new(now), settings)

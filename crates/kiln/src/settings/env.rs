@@ -27,6 +27,7 @@ macro_rules! variables {
 
 variables! {
     KILN_CONFIG = "KILN_CONFIG": "the configuration file to read instead of the system's and the user's";
+    KILN_FLATTEN_ABOVE = "KILN_FLATTEN_ABOVE": "how many layers are mounted one by one, 2 to 499; of more, small ones are first merged in the store, which changes no image; default 64";
     HOME = "HOME": "where `~/.config`, `~/.local/share` and `~/.docker` are";
     XDG_CONFIG_HOME = "XDG_CONFIG_HOME": "the user's configuration is in `kiln/config.toml` below it; default `~/.config`";
     XDG_DATA_HOME = "XDG_DATA_HOME": "the store of a user who is not root is in `kiln` below it; default `~/.local/share`";

@@ -28,5 +28,5 @@ pub(crate) use outputs::{
     Asked, OutputsError, Packing, is_stdout, parse_name, resolve as resolve_outputs,
 };
 pub(crate) use registry::client_config;
-pub(crate) use resolve::{Settings, SettingsError, TrustChoice, read_files};
+pub(crate) use resolve::{Settings, SettingsError, TrustChoice, flatten, read_files};
 pub(crate) use trust::TrustError;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::ValueEnum;
+use kiln_engine::Flatten;
 use kiln_oci::Platform;
 
 use super::build::parse_platforms;
@@ -198,6 +199,22 @@ fn platforms(layer: &Layer) -> Result<Option<Vec<Platform>>, SettingsError> {
         Ok(platforms) if platforms.is_empty() => Err("expected a platform".into()),
         Ok(platforms) => Ok(platforms),
         Err((_, cause)) => Err(cause.into()),
+    })
+}
+
+/// When layers are merged for mounts.
+pub(crate) fn flatten(environment: &Environment) -> Result<Flatten, SettingsError> {
+    let variable = env::KILN_FLATTEN_ABOVE;
+    let Some(text) = environment.get(&variable) else {
+        return Ok(Flatten::STANDARD);
+    };
+    let above = text.to_str().and_then(|text| text.parse().ok());
+    let flatten = above.and_then(|above| Flatten::STANDARD.with_above(above));
+    flatten.ok_or_else(|| SettingsError::Value {
+        name: variable.name,
+        text: text.to_string_lossy().into_owned(),
+        origin: Origin::Variable(variable.name),
+        cause: "expected a number from 2 to 499".into(),
     })
 }
 
