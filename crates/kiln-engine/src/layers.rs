@@ -12,7 +12,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use kiln_base::trace::{Since, Tracer};
 use kiln_base::{CancelGuard, CancelToken, Timestamp};
 use kiln_graph::KeyHasher;
-use kiln_layer::{DiffOptions, LayerCompression, LayerOptions, diff, recompress, write_layer};
+use kiln_layer::{
+    DiffOptions, LayerCompression, LayerOptions, WriteTimes, diff, recompress, write_hashed_layer,
+};
 use kiln_oci::{Compression, Descriptor, Family, LayerType, MediaType};
 use kiln_store::{CacheKey, LayerRecord, SnapshotId};
 
@@ -300,16 +302,19 @@ impl<'a> LayerQueue<'a> {
             threads: self.format.threads,
         };
         let mut span = tracer.span("write");
-        let summary = write_layer(&changes, &mut blob, &options, &self.cancel)?;
-        span.number("bytes", summary.uncompressed_size);
-        span.number("compressed_bytes", summary.size);
+        let times = WriteTimes::of(tracer);
+        let progress = (&times, &self.cancel);
+        let tar = write_hashed_layer(&changes, &mut blob, &options, progress)?;
+        times.note(&mut span);
+        span.number("bytes", tar.size);
+        span.number("compressed_bytes", blob.len());
         drop(span);
         let _span = tracer.span("keep the blob");
-        blob.commit(Some((&summary.digest, summary.size)))?;
+        let (digest, size) = blob.commit(None)?;
         let record = LayerRecord {
-            diff_id: summary.diff_id,
-            descriptor: Descriptor::new(self.media_type(), summary.digest, summary.size),
-            uncompressed_size: summary.uncompressed_size,
+            diff_id: tar.diff_id,
+            descriptor: Descriptor::new(self.media_type(), digest, size),
+            uncompressed_size: tar.size,
         };
         store.put_layer(&top.snapshot, &fingerprint, &record)?;
         Ok(record)

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kiln_base::CancelToken;
 use kiln_base::events::StepNumber;
-use kiln_layer::{BlobFormat, UnpackOptions, UnpackReport, resolve_against, unpack};
+use kiln_layer::{BlobFormat, UnpackOptions, UnpackReport, UnpackTimes, resolve_against, unpack_timed};
 use kiln_oci::{Family, MediaType};
 use kiln_store::ActiveSnapshot;
 use kiln_sys::fs::Dir;
@@ -152,7 +152,11 @@ impl Engine {
         let mut span = reporter.tracer(number).span("unpack layer");
         span.text("digest", || digest.to_string());
         span.number("compressed_bytes", image.blob.size);
-        let report = unpack(blob, &into, &options, cancel).map_err(|source| RootError::Unpack {
+        let times = UnpackTimes::of(&reporter.tracer(number));
+        let unpacked = unpack_timed(blob, &into, &options, (&times, cancel));
+        times.note(&mut span);
+        drop(span);
+        let report = unpacked.map_err(|source| RootError::Unpack {
             layer: digest.clone(),
             source,
         })?;

@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let threads = args.next().map_or(Ok(2), |threads| threads.parse())?;
     let compression = match args.next().as_deref() {
         None | Some("gzip") => LayerCompression::default(),
-        Some("single") => LayerCompression::GzipSingle(GzipLevel::DEFAULT),
+        Some("single") => LayerCompression::GzipSingle(GzipLevel::DEFAULT_SINGLE),
         Some("zstd") => LayerCompression::Zstd(ZstdLevel::DEFAULT),
         Some(_) => LayerCompression::None,
     };

@@ -47,10 +47,10 @@ pub use overlay::OverlayXattrs;
 pub use reader::ArchiveError;
 pub use recompress::{RecompressError, recompress};
 pub use stream::TarSummary;
-pub use times::WriteTimes;
+pub use times::{UnpackTimes, WriteTimes};
 pub use trees::{ExportTree, common_file, remove_others, tar_trees};
 pub use unpack::{
     BlobFormat, ExpectedBlob, ForeignLink, UnpackError, UnpackOptions, UnpackReport,
-    resolve_against, unpack,
+    resolve_against, unpack, unpack_timed,
 };
 pub use write::{WriteError, write_hashed_layer, write_layer};

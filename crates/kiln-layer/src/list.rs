@@ -11,6 +11,7 @@ use kiln_sys::xattr::Xattr;
 
 use crate::names::{LayerName, clean, layer_name};
 use crate::reader::{ArchiveError, Kind, Segment, TarReader};
+use crate::times::UnpackTimes;
 use crate::unpack::{BlobFormat, Decoding, UnpackError, with_decoded};
 
 /// A sparse file that claims to be longer than this is not hashed: its holes would be hashed for
@@ -75,6 +76,7 @@ pub fn list_layer(
     let decoding = Decoding {
         format,
         expected: None,
+        times: &UnpackTimes::off(),
         digester: None,
     };
     with_decoded(blob, decoding, |tar| {

@@ -61,8 +61,13 @@ pub(crate) fn clamp(time: FileTime, limit: Option<Timestamp>) -> FileTime {
 }
 
 impl GzipLevel {
-    /// The level with the best ratio for its time: twice as fast as level 6 of zlib, and smaller.
-    pub const DEFAULT: Self = Self(4);
+    /// For [`LayerCompression::Gzip`]: the fastest level whose layers are not larger than those of
+    /// BuildKit, which compresses by level 6 of Go's library. Level 4 makes them 1.7 % smaller in
+    /// 10 % more time, level 1 makes them 3.5 % larger.
+    pub const DEFAULT: Self = Self(2);
+
+    /// For [`LayerCompression::GzipSingle`], whose library counts its levels otherwise.
+    pub const DEFAULT_SINGLE: Self = Self(4);
 
     /// `None` above 9.
     pub const fn new(level: u8) -> Option<Self> {
@@ -110,7 +115,7 @@ impl LayerCompression {
         }
     }
 
-    /// A short text that differs where the bytes may differ, for cache keys: `gzip-4`.
+    /// A short text that differs where the bytes may differ, for cache keys: `gzip-2`.
     pub fn fingerprint(self) -> String {
         match self {
             Self::Gzip(level) => format!("gzip-{}", level.get()),

@@ -1,4 +1,4 @@
-//! Where the time of writing a layer goes: sums over all its files and blocks.
+//! Where the time of writing and unpacking a layer goes: sums over all its files and blocks.
 
 use std::io::{self, Write};
 
@@ -47,6 +47,45 @@ impl WriteTimes {
         span.number("blocks", self.hash_tar.count());
         span.time("compress", &self.compress);
         span.time("store", &self.sink);
+    }
+}
+
+/// The parts of unpacking a layer, done by two threads: one undoes the compression and hashes, and
+/// one writes the files, which is the whole without the time that it waited for the other.
+#[derive(Debug, Default)]
+pub struct UnpackTimes {
+    /// Reading the blob and undoing its compression.
+    pub(crate) inflate: Stopwatch,
+    /// Hashing the tar stream.
+    pub(crate) hash_tar: Stopwatch,
+    /// What the writer of files waited for the rest.
+    pub(crate) starved: Stopwatch,
+}
+
+impl UnpackTimes {
+    /// Takes no times.
+    pub const fn off() -> Self {
+        Self {
+            inflate: Stopwatch::off(),
+            hash_tar: Stopwatch::off(),
+            starved: Stopwatch::off(),
+        }
+    }
+
+    /// Takes times where the tracer is on.
+    pub fn of(tracer: &Tracer) -> Self {
+        Self {
+            inflate: tracer.stopwatch(),
+            hash_tar: tracer.stopwatch(),
+            starved: tracer.stopwatch(),
+        }
+    }
+
+    /// Says in the span of the whole what the parts came to.
+    pub fn note(&self, span: &mut Span) {
+        span.time("inflate", &self.inflate);
+        span.time("hash_tar", &self.hash_tar);
+        span.time("starved", &self.starved);
     }
 }
 

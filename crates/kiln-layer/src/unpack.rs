@@ -18,6 +18,7 @@ pub use self::resolve::resolve_against;
 use crate::decode::DecodeError;
 use crate::overlay::OverlayXattrs;
 use crate::reader::{ArchiveError, TarReader};
+use crate::times::UnpackTimes;
 
 /// How a blob is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,10 +163,21 @@ pub fn unpack(
     options: &UnpackOptions,
     cancel: &CancelToken,
 ) -> Result<UnpackReport, UnpackError> {
+    unpack_timed(blob, into, options, (&UnpackTimes::off(), cancel))
+}
+
+/// [`unpack`] that says in `times` where the time went.
+pub fn unpack_timed(
+    blob: impl Read + Send,
+    into: &Dir,
+    options: &UnpackOptions,
+    (times, cancel): (&UnpackTimes, &CancelToken),
+) -> Result<UnpackReport, UnpackError> {
     let decoding = Decoding {
         format: options.format,
         expected: options.expected.as_ref(),
         digester: Some(Digester::sha256()),
+        times,
     };
     let (unresolved, tar) = with_decoded(blob, decoding, |tar| {
         let mut extractor = Extractor::new(into, options.xattrs, cancel);

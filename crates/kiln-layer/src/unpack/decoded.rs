@@ -4,10 +4,12 @@
 use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
+use kiln_base::trace::Stopwatch;
 use kiln_oci::{Compression, Digester};
 
 use super::{BlobFormat, ExpectedBlob, UnpackError};
 use crate::decode::{ArchiveFormat, DecodeError, Source};
+use crate::times::UnpackTimes;
 
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks that may wait to be taken.
@@ -19,6 +21,7 @@ pub(crate) struct Decoding<'a> {
     pub(crate) expected: Option<&'a ExpectedBlob>,
     /// Takes the decoded bytes.
     pub(crate) digester: Option<Digester>,
+    pub(crate) times: &'a UnpackTimes,
 }
 
 /// Lets `work` read the decoded blob. Afterwards the blob is compared with what was promised,
@@ -30,6 +33,7 @@ pub(crate) fn with_decoded<T>(
 ) -> Result<(T, Option<Digester>), UnpackError> {
     let (send, receive) = sync_channel(WAITING);
     let (give_back, used) = channel();
+    let times = decoding.times;
     std::thread::scope(|scope| {
         let decoder = scope.spawn(move || decode(blob, decoding, &send, &used));
         let mut chunks = Chunks {
@@ -37,6 +41,7 @@ pub(crate) fn with_decoded<T>(
             give_back,
             current: Vec::new(),
             position: 0,
+            starved: &times.starved,
         };
         let worked = work(&mut chunks);
         // Stops the decoder if it is not done.
@@ -69,10 +74,10 @@ fn decode(
     loop {
         let mut chunk = used.try_recv().unwrap_or_default();
         chunk.resize(CHUNK_BYTES, 0);
-        let (filled, ended) = fill(&mut decoder, &mut chunk);
+        let (filled, ended) = (decoding.times.inflate).time(|| fill(&mut decoder, &mut chunk));
         chunk.truncate(filled);
         if let Some(digester) = &mut decoding.digester {
-            digester.update(&chunk);
+            decoding.times.hash_tar.time(|| digester.update(&chunk));
         }
         if filled > 0 && send.send(Ok(chunk)).is_err() {
             return Ok(decoding.digester);
@@ -125,18 +130,19 @@ fn check_format(format: BlobFormat, found: ArchiveFormat) -> Result<(), DecodeEr
 }
 
 /// The decoded blob at the taking end.
-struct Chunks {
+struct Chunks<'a> {
     receive: Receiver<io::Result<Vec<u8>>>,
     /// Takes chunks that were read: a new one costs more than its content.
     give_back: Sender<Vec<u8>>,
     current: Vec<u8>,
     position: usize,
+    starved: &'a Stopwatch,
 }
 
-impl BufRead for Chunks {
+impl BufRead for Chunks<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.position == self.current.len() {
-            let Ok(chunk) = self.receive.recv() else {
+            let Ok(chunk) = self.starved.time(|| self.receive.recv()) else {
                 return Ok(&[]);
             };
             let read = std::mem::replace(&mut self.current, chunk?);
@@ -152,7 +158,7 @@ impl BufRead for Chunks {
     }
 }
 
-impl Read for Chunks {
+impl Read for Chunks<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut there = self.fill_buf()?;
         let count = there.read(buffer)?;

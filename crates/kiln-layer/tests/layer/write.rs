@@ -14,7 +14,7 @@ use crate::{changes, options, write};
 
 const ALL: [LayerCompression; 4] = [
     LayerCompression::Gzip(GzipLevel::DEFAULT),
-    LayerCompression::GzipSingle(GzipLevel::DEFAULT),
+    LayerCompression::GzipSingle(GzipLevel::DEFAULT_SINGLE),
     LayerCompression::Zstd(ZstdLevel::DEFAULT),
     LayerCompression::None,
 ];
