@@ -160,7 +160,7 @@ fn settings_say_where_they_come_from() {
         network              host                           KILN_NETWORK
         format               oci                            default
         compression          gzip                           default
-        compression-level    4 for gzip, 3 for zstd         default
+        compression-level    2 for gzip, 3 for zstd         default
         gzip-single-member   false                          default
         trust-host-cas       false                          default
         bootstrap-mirror     the host's apt configuration   default

@@ -93,8 +93,8 @@ rows! {
         "`gzip`",
         "how new layers are compressed: `gzip`, `zstd`, `uncompressed`";
     CompressionLevel Number "compression-level" "KILN_COMPRESSION_LEVEL" "--compression-level",
-        "4 for gzip, 3 for zstd",
-        "how hard: gzip 0 to 9, zstd 1 to 22";
+        "2 for gzip, 3 for zstd",
+        "how hard: gzip 0 to 9 (one member: 4), zstd 1 to 22";
     GzipSingleMember Switch "gzip-single-member" "KILN_GZIP_SINGLE_MEMBER" "--gzip-single-member",
         "`false`",
         "write each gzip layer as one member, for readers that stop after the first";

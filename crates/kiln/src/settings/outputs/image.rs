@@ -47,7 +47,12 @@ impl Wish {
         Ok(match self.compression {
             CompressionName::Uncompressed => LayerCompression::None,
             CompressionName::Gzip => {
-                let level = self.level.map_or(Ok(GzipLevel::DEFAULT), |level| {
+                let default = if self.single_member {
+                    GzipLevel::DEFAULT_SINGLE
+                } else {
+                    GzipLevel::DEFAULT
+                };
+                let level = self.level.map_or(Ok(default), |level| {
                     GzipLevel::new(level).ok_or(wrong("gzip", "0 to 9", level))
                 })?;
                 if self.single_member {
