@@ -237,7 +237,9 @@ fn completions_and_manual_pages_know_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let script = stdout(&["completions", shell]);
         assert!(
-            script.contains("bootstrap") && script.contains("trust-host-cas"),
+            script.contains("bootstrap")
+                && script.contains("trust-host-cas")
+                && script.contains("profile"),
             "{shell}"
         );
     }
