@@ -38,7 +38,12 @@ pub fn effective_uid() -> u32 {
 
 /// The calling thread as the kernel numbers it.
 pub fn thread_id() -> u64 {
-    u64::from(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs())
+    u64::from(
+        rustix::thread::gettid()
+            .as_raw_nonzero()
+            .get()
+            .unsigned_abs(),
+    )
 }
 
 /// Columns and rows of a terminal; `None` for what is no terminal, or one that does not know.

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 
-use super::{ProfileArgs, ProgressChoice};
 use super::legacy::LegacyArgs;
 use super::values::{Assignment, CompressionName, FormatName, NetworkName, parse_switch};
+use super::{ProfileArgs, ProgressChoice};
 
 const EXAMPLES: &str = "\
 Examples:
