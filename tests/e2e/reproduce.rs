@@ -83,3 +83,41 @@ fn the_user_leaves_no_trace() {
         Ok(())
     });
 }
+
+/// The places that a step mounts on are in no layer, even if the step changed what holds them.
+#[test]
+fn mount_points_are_in_no_layer() {
+    base::run("reproduce::mount_points_are_in_no_layer", || {
+        let busybox = testkit::find_program("busybox")?;
+        for who in [Who::Root, Who::User] {
+            let name = format!("mount-points-{}", who.name());
+            let folder = Scratch::folder(&name);
+            std::fs::copy(&busybox, folder.join("busybox")).unwrap();
+            let text = "
+                FROM scratch
+                COPY busybox /bin/busybox
+                RUN [\"/bin/busybox\", \"true\"]
+                RUN [\"/bin/busybox\", \"sh\", \"-c\", \"busybox touch /etc/a && busybox rm /etc/a\"]
+                RUN [\"/bin/busybox\", \"sh\", \"-c\", \"busybox ls /etc > /seen; busybox chmod 700 /etc\"]
+                RUN [\"/bin/busybox\", \"touch\", \"/etc/kept\"]
+                RUN [\"/bin/busybox\", \"sh\", \"-c\", \"busybox chmod 711 /etc && busybox rm /etc/kept\"]
+            ";
+            std::fs::write(folder.join("Dockerfile"), text).unwrap();
+            let kiln = Kiln::new(who, &name)?;
+            let _ = kiln
+                .run(&["build", "--tag", "places", folder.to_str().unwrap()])
+                .ok();
+            let listed = kiln.ok(&["run", "--rm", "places", "/bin/busybox", "cat", "/seen"]);
+            assert_eq!(listed, "hosts\nresolv.conf\n", "{}", who.name());
+            let manifest = kiln.run(&["inspect", "--manifest", "places"]).ok().json();
+            let layers = manifest["layers"].as_array().unwrap();
+            // The first two steps left nothing; the last has `/etc` with its new mode, now empty.
+            assert_eq!(layers.len(), 6, "{manifest}");
+            let empty = layers[1]["digest"].as_str().unwrap();
+            assert_eq!(layers[2]["digest"].as_str().unwrap(), empty);
+            assert_ne!(layers[3]["digest"].as_str().unwrap(), empty);
+            assert_ne!(layers[5]["digest"].as_str().unwrap(), empty);
+        }
+        Ok(())
+    });
+}

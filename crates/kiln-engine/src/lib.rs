@@ -41,6 +41,7 @@ mod inspect;
 mod layers;
 mod load;
 mod machine;
+mod mount_points;
 mod mounts;
 mod outcome;
 mod output;

@@ -3,8 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use kiln_base::{CancelToken, Timestamp};
 use kiln_base::trace::Tracer;
+use kiln_base::{CancelToken, Timestamp};
 use kiln_store::{ActiveSnapshot, SnapshotId};
 use kiln_sys::fs::{Dir, Owner};
 use kiln_sys::mount::{Durability, Overlay, Recursion, Upper, bind};
@@ -23,6 +23,16 @@ pub(crate) struct WritableRoot {
 }
 
 impl WritableRoot {
+    /// The same for [`Engine::writable_step_root`].
+    pub(crate) fn commit_step(
+        self,
+        engine: &Engine,
+        created: Timestamp,
+        tracer: &Tracer,
+    ) -> Result<Chain, RootError> {
+        self.finish(Some(engine), created, tracer)
+    }
+
     /// Keeps the new layer, and returns the chain with it on top.
     pub(crate) fn commit(self, created: Timestamp) -> Result<Chain, RootError> {
         self.commit_traced(created, &Tracer::off())
@@ -34,6 +44,15 @@ impl WritableRoot {
         created: Timestamp,
         tracer: &Tracer,
     ) -> Result<Chain, RootError> {
+        self.finish(None, created, tracer)
+    }
+
+    fn finish(
+        self,
+        step_of: Option<&Engine>,
+        created: Timestamp,
+        tracer: &Tracer,
+    ) -> Result<Chain, RootError> {
         let _span = tracer.span("commit");
         let Self {
             mount,
@@ -42,6 +61,9 @@ impl WritableRoot {
         } = self;
         // The kernel writes to the layer until the last handle of the mount is gone.
         tracer.within("unmount", || drop(mount));
+        if let Some(engine) = step_of {
+            engine.drop_mount_points(layer.upper(), &below)?;
+        }
         let id = SnapshotId::random();
         let parent = below.layers.last().map(|layer| layer.snapshot.clone());
         let keep = || layer.commit(&id, parent.as_ref());
@@ -94,14 +116,28 @@ impl Engine {
 
     /// Mounts a chain with a new, empty layer on top.
     pub(crate) fn writable_root(&self, below: &Chain) -> Result<WritableRoot, RootError> {
+        let lowest = below.layers.is_empty().then(|| self.empty_dir());
+        self.writable_root_on(lowest.transpose()?, below)
+    }
+
+    /// The same for a step that runs a program, with [`Engine::mount_points`] below everything.
+    pub(crate) fn writable_step_root(&self, below: &Chain) -> Result<WritableRoot, RootError> {
+        self.writable_root_on(Some(self.mount_points()?), below)
+    }
+
+    fn writable_root_on(
+        &self,
+        lowest: Option<PathBuf>,
+        below: &Chain,
+    ) -> Result<WritableRoot, RootError> {
         let layer = self.store.begin_snapshot()?;
         let mut lowers = self.lowers(below)?;
-        match lowers.first() {
+        if let Some(top) = lowers.first() {
             // The new layer stands for the root directory, so it takes the attributes that the
             // root has below it.
-            Some(top) => copy_root_attributes(&Dir::open(top)?, &Dir::open(layer.upper())?)?,
-            None => lowers.push(self.empty_dir()?),
+            copy_root_attributes(&Dir::open(top)?, &Dir::open(layer.upper())?)?;
         }
+        lowers.extend(lowest);
         let overlay = Overlay {
             lowers,
             upper: Some(Upper {

@@ -36,7 +36,7 @@ pub(crate) fn run(
     let opened = tracer.within("open mounts", || {
         OpenMounts::open(engine, request, op, inputs, cancel)
     })?;
-    let root = tracer.within("mount", || engine.writable_root(below))?;
+    let root = tracer.within("mount", || engine.writable_step_root(below))?;
     let dir = root.dir(engine)?;
     let network = network(op.network, request.steps.network);
     let mut env = op.env.clone();
@@ -88,7 +88,7 @@ pub(crate) fn run(
         });
     }
     drop(spec);
-    Ok(root.commit_traced(engine.now(), &tracer)?)
+    Ok(root.commit_step(engine, engine.now(), &tracer)?)
 }
 
 /// Each name once, with the value that it was given last: programs differ in which of two they see.

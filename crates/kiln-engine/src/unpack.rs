@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kiln_base::CancelToken;
 use kiln_base::events::StepNumber;
-use kiln_layer::{BlobFormat, UnpackOptions, UnpackReport, UnpackTimes, resolve_against, unpack_timed};
+use kiln_layer::{
+    BlobFormat, UnpackOptions, UnpackReport, UnpackTimes, resolve_against, unpack_timed,
+};
 use kiln_oci::{Family, MediaType};
 use kiln_store::ActiveSnapshot;
 use kiln_sys::fs::Dir;
