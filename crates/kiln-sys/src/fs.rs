@@ -22,6 +22,7 @@ mod metadata;
 mod owner;
 mod remove;
 mod resolve;
+mod stepwise;
 #[cfg(test)]
 mod tests;
 

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::error::optional;
 use super::file::{STAT_FLAGS, STAT_MASK};
+use super::stepwise;
 use super::{Device, FileTime, FileType, FsError, Metadata, OWNER_XATTR, Owner, Ownership, Result};
 use crate::xattr::{self, Xattr};
 
@@ -162,6 +163,9 @@ impl Dir {
             if result.as_ref().err() != Some(&Errno::AGAIN) {
                 break;
             }
+        }
+        if resolve == BENEATH && result.as_ref().err() == Some(&Errno::NOSYS) {
+            result = stepwise::open_beneath(self.fd.as_fd(), asked, flags);
         }
         result.map_err(|error| FsError::new("open", path, error))
     }
