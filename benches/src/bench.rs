@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::bases::Bases;
 use crate::measure::{Invocation, complain, measure, run};
@@ -91,7 +91,7 @@ impl Bench {
     }
 
     /// Does something with every program that is there, in turn, as often as there are rounds. One
-    /// that fails has no further turn. Afterwards all stores are emptied.
+    /// that fails, or that has had its time, has no further turn. Afterwards all stores are emptied.
     pub(crate) fn in_turn(
         &self,
         rounds: usize,
@@ -103,9 +103,17 @@ impl Bench {
             failure: None,
         };
         let mut rows: Vec<Row> = self.programs.there().into_iter().map(empty).collect();
+        let mut times = vec![Duration::ZERO; rows.len()];
         for round in 1..=rounds {
-            for row in rows.iter_mut().filter(|row| row.failure.is_none()) {
-                match once(row.program) {
+            for (row, time) in rows.iter_mut().zip(&mut times) {
+                if row.failure.is_some() || (self.rounds.is_none() && *time > patience(row.program))
+                {
+                    continue;
+                }
+                let began = Instant::now();
+                let measured = once(row.program);
+                *time += began.elapsed();
+                match measured {
                     Ok(sample) => {
                         complain(&progress(round, rounds, row.program, &sample));
                         row.samples.push(sample);
@@ -128,6 +136,17 @@ impl Bench {
             if let Err(message) = self.programs.reset(row.program, &self.scratch) {
                 complain(&format!("  could not empty its store: {message}"));
             }
+        }
+    }
+}
+
+/// How long a program may be busy with one workload before it has no further turn: a whole run has
+/// to end while somebody waits for it. Does not count where the rounds are given.
+const fn patience(program: Program) -> Duration {
+    match program {
+        Program::Kiln | Program::KilnRootless => Duration::from_mins(1),
+        Program::BuildKit | Program::Docker | Program::Buildah | Program::Kaniko => {
+            Duration::from_secs(20)
         }
     }
 }

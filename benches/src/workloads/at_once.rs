@@ -4,13 +4,20 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::bench::{Bench, median};
+use serde_json::Value;
+
+use crate::bench::{Bench, Folder, median};
 use crate::inputs::{self, BUSYBOX};
 use crate::machine;
 use crate::model::{Program, Sample, Table, Target, Unit};
 use crate::programs::Job;
 use crate::together::{self, NUMBER};
-use crate::workloads::wide::LOOP;
+
+/// A loop of a shell: a few hundredths of a second of work.
+const LOOP: &str = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done";
+
+/// Parts of a build that may have to wait for another build's lock, as `--profile` calls them.
+const WAITING: [&str; 3] = ["lock the base", "look up", "record"];
 
 /// 10 builds.
 pub(crate) fn ten(bench: &Bench) -> Result<Table, String> {
@@ -31,7 +38,7 @@ fn at_once(bench: &Bench, count: usize, name: &str) -> Result<Table, String> {
     // The one beyond the others is measured alone, for what a build's work is.
     let alone = folder.path().join(count.to_string());
     let mut works: [Vec<Sample>; 2] = [Vec::new(), Vec::new()];
-    let rows = bench.in_turn(bench.rounds(3), |program| {
+    let rows = bench.in_turn(bench.rounds(if count > 10 { 2 } else { 3 }), |program| {
         if let Some(why) = impossible(program, count) {
             return Err(why.to_owned());
         }
@@ -57,14 +64,67 @@ fn at_once(bench: &Bench, count: usize, name: &str) -> Result<Table, String> {
         letter: 'i',
         title: format!("{count} builds at once on one store"),
         notes: "Each build has 100 files of its own, a COPY of them and five RUN that count to \
-                100,000, with `--no-cache`. Fewer than all succeeding is a failure. "
+                30,000, with `--no-cache`. Fewer than all succeeding is a failure. "
             .to_owned(),
         unit: Unit::Whole,
         rows,
         targets: Vec::new(),
     };
     expect_the_sum(&mut table, count, &works);
+    match longest_wait(bench, &folder, count) {
+        Ok((name, time)) => {
+            let time = milliseconds(time);
+            let _ = write!(
+                table.notes,
+                "In a further run of kiln with `--profile`, the longest part of a build that may \
+                 wait for a lock was a `{name}` of {time} ms, its own work and waiting for a \
+                 processor included."
+            );
+        }
+        Err(message) => bench.leave_out(format!("{name}: waits for locks"), message),
+    }
+    bench.programs.reset(Program::Kiln, &bench.scratch)?;
     Ok(table)
+}
+
+/// What may have waited for a lock longest, in all builds of a run that is not measured.
+fn longest_wait(
+    bench: &Bench,
+    folder: &Folder,
+    count: usize,
+) -> Result<(String, Duration), String> {
+    let trace = |number: &str| folder.path().join(format!("trace-{number}.json"));
+    let all = folder.path().join(NUMBER);
+    let kiln = bench.programs.kiln(Program::Kiln)?;
+    let one = kiln.build(&Job::new(&all).no_cache());
+    let one = one.arg("--profile").arg(trace(NUMBER));
+    let own = bench.own_copy()?.into_os_string();
+    bench.run(&together::together(one, count, own))?;
+    let mut longest = (String::new(), Duration::ZERO);
+    for number in 0..count {
+        let path = trace(&number.to_string());
+        let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
+        for (name, time) in waits(&text)? {
+            if time >= longest.1 {
+                longest = (name, time);
+            }
+        }
+    }
+    Ok(longest)
+}
+
+/// The parts of a trace that may have waited for a lock.
+fn waits(trace: &str) -> Result<Vec<(String, Duration)>, String> {
+    let trace: Value = serde_json::from_str(trace).map_err(|error| error.to_string())?;
+    let events = trace.get("traceEvents").unwrap_or(&trace);
+    let events = events.as_array().ok_or("a trace without events")?;
+    let found = events.iter().filter_map(|event| {
+        let name = event["name"].as_str()?;
+        let micros = event["dur"].as_f64()?;
+        let time = Duration::try_from_secs_f64(micros / 1e6).ok()?;
+        WAITING.contains(&name).then(|| (name.to_owned(), time))
+    });
+    Ok(found.collect())
 }
 
 /// The context of one build.
@@ -115,4 +175,24 @@ fn expect_the_sum(table: &mut Table, count: usize, works: &[Vec<Sample>; 2]) {
 
 fn milliseconds(time: Duration) -> String {
     format!("{:.0}", time.as_secs_f64() * 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_found_in_a_trace() {
+        let trace = r#"{"traceEvents": [
+            {"name": "record", "ph": "X", "ts": 1, "dur": 2500.5},
+            {"name": "copy", "ph": "X", "ts": 1, "dur": 9},
+            {"name": "process_name", "ph": "M"}
+        ]}"#;
+        let found = waits(trace).unwrap();
+        assert_eq!(
+            found,
+            [("record".to_owned(), Duration::from_nanos(2_500_500))]
+        );
+        waits("{}").unwrap_err();
+    }
 }

@@ -165,7 +165,7 @@ pub(crate) fn images(bench: &Bench) -> Result<Growth, String> {
 /// Builds images without layers until there are so many, several at once.
 fn fill(bench: &Bench, context: &Path, made: &mut usize, size: usize) -> Result<(), String> {
     const AT_ONCE: usize = 50;
-    let limit = Duration::from_mins(3);
+    let limit = Duration::from_mins(2);
     let began = Instant::now();
     while *made < size {
         if began.elapsed() > limit {

@@ -15,7 +15,7 @@ const NOTES: &str = "Each store is empty before. Docker and Buildah pull, which 
 pub(crate) fn small(bench: &Bench) -> Result<Table, String> {
     let image = bench.bases.small(&bench.scratch)?;
     let title = "Pull and unpack: a Debian system of 180 MB";
-    pull(bench, &image, 5, table("pull-180M", title))
+    pull(bench, &image, 3, table("pull-180M", title))
 }
 
 /// About 1.5 GB in six layers.

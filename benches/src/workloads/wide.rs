@@ -8,7 +8,7 @@ use crate::model::{Table, Unit};
 use crate::programs::Job;
 
 /// A loop of a shell: about a tenth of a second of work.
-pub(crate) const LOOP: &str = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done";
+const LOOP: &str = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done";
 
 /// 16 stages that do not need each other, and one that needs all of them.
 pub(crate) fn wide(bench: &Bench) -> Result<Table, String> {
