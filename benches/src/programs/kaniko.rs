@@ -4,6 +4,7 @@
 //! but the executor: mounts that end with the command, and `chroot`. Its cache is a repository.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Job, need_root, version, which};
@@ -18,6 +19,7 @@ mount -t tmpfs tmpfs "$root/dev"
 for device in "null 3" "zero 5" "full 7" "random 8" "urandom 9"; do
     mknod -m 666 "$root/dev/${device% *}" c 1 "${device#* }"
 done
+for file in etc/resolv.conf etc/hosts; do mount --bind "/$file" "$root/$file"; done
 mount --bind "$context" "$root/workspace"
 mount -o remount,bind,ro "$root/workspace"
 exec chroot "$root" /kaniko/executor "$@"
@@ -72,7 +74,12 @@ impl Kaniko {
                 "--context=dir:///workspace",
                 "--dockerfile=Dockerfile",
             ])
-            .args(["--skip-unused-stages", "--insecure", "--insecure-pull"])
+            .args([
+                "--skip-unused-stages",
+                "--snapshot-mode=redo",
+                "--insecure",
+                "--insecure-pull",
+            ])
             .args(["--skip-tls-verify", "--skip-tls-verify-pull"]);
         command = match job.cache_from.or(job.cache_to).filter(|_| !job.no_cache) {
             Some(name) => command
@@ -99,14 +106,18 @@ impl Kaniko {
         for folder in ["kaniko", "workspace", "proc", "dev", "tmp", "etc/ssl/certs"] {
             fs::create_dir_all(self.root.join(folder)).map_err(failed)?;
         }
-        for file in [
-            "etc/resolv.conf",
-            "etc/ssl/certs/ca-certificates.crt",
-            "etc/hosts",
-        ] {
-            // What the host lacks, the executor does without.
-            let _ = fs::copy(Path::new("/").join(file), self.root.join(file));
+        let open = fs::Permissions::from_mode(0o1777);
+        fs::set_permissions(self.root.join("tmp"), open).map_err(failed)?;
+        // The host's are mounted over these, so that the base's don't take their place.
+        for file in ["etc/resolv.conf", "etc/hosts"] {
+            fs::write(self.root.join(file), "").map_err(failed)?;
         }
+        let certificates = "etc/ssl/certs/ca-certificates.crt";
+        // What the host lacks, the executor does without.
+        let _ = fs::copy(
+            Path::new("/").join(certificates),
+            self.root.join(certificates),
+        );
         fs::copy(&self.executor, self.root.join("kaniko/executor")).map_err(failed)?;
         Ok(())
     }
