@@ -5,6 +5,7 @@ mod growth;
 mod large;
 mod one_line;
 mod pull;
+mod pushed;
 mod real;
 mod restore;
 mod small;

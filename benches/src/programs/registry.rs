@@ -39,6 +39,11 @@ impl Registry {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// How many bytes the blobs have.
+    pub(crate) fn size(&self) -> u64 {
+        size(&self.folder.join("data"))
+    }
+
     /// Forgets everything that was pushed: the daemon starts again with an empty folder, since it
     /// remembers blobs in memory, too.
     pub(crate) fn empty(&self) -> Result<(), String> {
@@ -67,4 +72,15 @@ impl Registry {
         *daemon = Some(started);
         Ok(())
     }
+}
+
+fn size(path: &Path) -> u64 {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(data) if data.is_dir() => size(&entry.path()),
+            Ok(data) => data.len(),
+            Err(_) => 0,
+        })
+        .sum()
 }
