@@ -39,12 +39,7 @@ struct Unpacked {
 impl Engine {
     /// Whether all layers of the chain are snapshots already.
     pub(crate) fn is_unpacked(&self, chain: &Chain) -> Result<bool, RootError> {
-        for layer in &chain.layers {
-            if self.store.snapshot(&layer.snapshot)?.is_none() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        self.has_layers(&chain.layers)
     }
 
     /// Makes snapshots of those layers of an image that are not there yet. Their blobs are.
@@ -112,7 +107,9 @@ impl Engine {
         })?;
         for (index, slot) in slots.into_iter().enumerate() {
             if let Some(unpacked) = slot.into_inner().unwrap_or_else(PoisonError::into_inner) {
-                tracer.within("complete layer", || self.complete(chain, index, unpacked))?;
+                tracer.within("complete layer", || {
+                    self.complete(chain, index, unpacked, cancel)
+                })?;
             }
         }
         Ok(())
@@ -167,18 +164,20 @@ impl Engine {
     }
 
     /// Takes from the layers below what an unpacked layer leaves to them, and keeps it.
-    fn complete(&self, chain: &Chain, index: usize, unpacked: Unpacked) -> Result<(), RootError> {
+    fn complete(
+        &self,
+        chain: &Chain,
+        index: usize,
+        unpacked: Unpacked,
+        cancel: &CancelToken,
+    ) -> Result<(), RootError> {
         let layer = &chain.layers[index];
         let into = self.machine.tree(Dir::open(unpacked.snapshot.upper())?);
-        let lowers: Result<Vec<_>, _> = chain.layers[..index]
-            .iter()
-            .rev()
-            .map(|layer| self.layer_dir(&layer.snapshot))
-            .collect();
+        let lowers = self.lower_dirs(&chain.layers[..index], cancel)?;
         resolve_against(
             &unpacked.report,
             &into,
-            &lowers?,
+            &lowers,
             self.machine.overlay_xattrs(),
         )
         .map_err(|source| RootError::Unpack {
