@@ -30,9 +30,9 @@ fn script(step: usize) -> String {
             "if test -e /l{far}; then ln /l{far} /n{step}; rm /d{far}/f; fi; chmod 0711 /many"
         ),
         5 => format!("mknod /p{step} p && ln -s /p{step} /s{step} && chown 12:34 /p{step}"),
-        6 => format!(
-            "find / -xdev ! -type d ! -name 'list*' -exec stat -c '%n %h %a %u:%g %s' {{}} + | grep -v '^/etc/' | sort > /list"
-        ),
+        6 => "find / -xdev ! -type d ! -name 'list*' -exec stat -c '%n %h %a %u:%g %s' {} + \
+              | grep -v '^/etc/' | sort > /list"
+            .to_owned(),
         7 => format!("if test -d /d{far}; then mv /d{far} /m{step}; fi; echo {step} >> /many/log"),
         8 => format!(
             "rm -rf /turn; if test $(({step} / 10 % 2)) = 0; then mkdir /turn && echo {step} > /turn/{step}; else echo {step} > /turn; fi"
