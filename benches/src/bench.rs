@@ -95,14 +95,41 @@ impl Bench {
     pub(crate) fn in_turn(
         &self,
         rounds: usize,
+        once: impl FnMut(Program) -> Result<Sample, String>,
+    ) -> Vec<Row> {
+        self.in_turn_of(&self.programs.there(), rounds, once)
+    }
+
+    /// The programs that are there, without those for which there is a reason.
+    pub(crate) fn there_but(
+        &self,
+        workload: &str,
+        reason: impl Fn(Program) -> Option<&'static str>,
+    ) -> Vec<Program> {
+        let mut there = self.programs.there();
+        there.retain(|program| {
+            let why = reason(*program);
+            if let Some(why) = why {
+                self.leave_out(format!("{workload}: {}", program.name()), why);
+            }
+            why.is_none()
+        });
+        there
+    }
+
+    /// The same with some programs only.
+    pub(crate) fn in_turn_of(
+        &self,
+        programs: &[Program],
+        rounds: usize,
         mut once: impl FnMut(Program) -> Result<Sample, String>,
     ) -> Vec<Row> {
-        let empty = |program| Row {
-            program,
+        let empty = |program: &Program| Row {
+            program: *program,
             samples: Vec::new(),
             failure: None,
         };
-        let mut rows: Vec<Row> = self.programs.there().into_iter().map(empty).collect();
+        let mut rows: Vec<Row> = programs.iter().map(empty).collect();
         let mut times = vec![Duration::ZERO; rows.len()];
         for round in 1..=rounds {
             for (row, time) in rows.iter_mut().zip(&mut times) {

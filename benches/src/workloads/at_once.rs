@@ -38,27 +38,29 @@ fn at_once(bench: &Bench, count: usize, name: &str) -> Result<Table, String> {
     // The one beyond the others is measured alone, for what a build's work is.
     let alone = folder.path().join(count.to_string());
     let mut works: [Vec<Sample>; 2] = [Vec::new(), Vec::new()];
-    let rows = bench.in_turn(bench.rounds(if count > 10 { 2 } else { 3 }), |program| {
-        if let Some(why) = impossible(program, count) {
-            return Err(why.to_owned());
-        }
-        let own = match program {
-            Program::Kiln => Some(0),
-            Program::KilnRootless => Some(1),
-            _ => None,
-        };
-        if let Some(own) = own {
-            works[own].push(bench.build(program, &Job::new(&alone).no_cache())?);
-        }
-        let tag = format!("bench{NUMBER}");
-        let job = Job {
-            name: &tag,
-            ..Job::new(&all).no_cache()
-        };
-        let one = bench.programs.build(program, &job)?;
-        let own = bench.own_copy()?.into_os_string();
-        bench.measure(&together::together(one, count, own))
-    });
+    let there = bench.there_but(name, |program| impossible(program, count));
+    let rows = bench.in_turn_of(
+        &there,
+        bench.rounds(if count > 10 { 2 } else { 3 }),
+        |program| {
+            let own = match program {
+                Program::Kiln => Some(0),
+                Program::KilnRootless => Some(1),
+                _ => None,
+            };
+            if let Some(own) = own {
+                works[own].push(bench.build(program, &Job::new(&alone).no_cache())?);
+            }
+            let tag = format!("bench{NUMBER}");
+            let job = Job {
+                name: &tag,
+                ..Job::new(&all).no_cache()
+            };
+            let one = bench.programs.build(program, &job)?;
+            let own = bench.own_copy()?.into_os_string();
+            bench.measure(&together::together(one, count, own))
+        },
+    );
     let mut table = Table {
         name: name.to_owned(),
         letter: 'i',
@@ -144,7 +146,7 @@ fn make(dir: &Path, number: usize) -> Result<(), String> {
 fn impossible(program: Program, count: usize) -> Option<&'static str> {
     match program {
         Program::Kaniko => Some("it has no store, and one root folder for one build"),
-        Program::Buildah if count > 10 => Some("not asked for more than 10: it would take minutes"),
+        Program::Buildah if count > 10 => Some("more than 10 at once would take minutes"),
         _ => None,
     }
 }
@@ -160,7 +162,8 @@ fn expect_the_sum(table: &mut Table, count: usize, works: &[Vec<Sample>; 2]) {
         }
         let work = median(samples).cpu;
         let sum = work * count / cores;
-        let limit = sum + sum / 10;
+        let limit =
+            Duration::from_millis(u64::try_from((sum + sum / 10).as_millis()).unwrap_or(u64::MAX));
         table.targets.push(Target::AtMost(program, limit));
         let _ = write!(
             table.notes,

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::bench::{Bench, median};
 use crate::inputs;
@@ -76,7 +77,8 @@ fn table(rows: Vec<crate::model::Row>, alone: &[Sample]) -> Table {
              {:.1} s.",
             alone.as_secs_f64()
         );
-        let limit = alone + alone * 3 / 100;
+        let limit = (alone + alone * 3 / 100).as_secs_f64();
+        let limit = Duration::from_secs_f64((limit * 100.0).round() / 100.0);
         targets = vec![
             Target::AtMost(Program::Kiln, limit),
             Target::AtMost(Program::KilnRootless, limit),
