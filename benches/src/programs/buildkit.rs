@@ -52,7 +52,15 @@ impl BuildKit {
     }
 
     pub(crate) fn describe(&self) -> (Result<String, String>, String) {
-        let version = version(&self.client().arg("--version"));
+        let said = version(&self.client().arg("--version"));
+        let version = said.map(|said| {
+            let binary = fs::read(&self.client).unwrap_or_default();
+            // A build by hand doesn't say what it is, but Go's linker does.
+            match module_version(&binary).filter(|_| said.contains("unknown")) {
+                Some(version) => format!("BuildKit {version}"),
+                None => said,
+            }
+        });
         let settings = "`buildctl build --frontend dockerfile.v0` with a warm `buildkitd`: \
                         overlayfs snapshots, runc, the host's network";
         (version, settings.to_owned())
@@ -97,5 +105,29 @@ impl BuildKit {
     pub(crate) fn reset(&self, scratch: &Path) -> Result<(), String> {
         let prune = self.client().args(["prune", "--all"]);
         measure::run(&prune, scratch).map(drop)
+    }
+}
+
+/// The version that Go's linker wrote into a program of BuildKit's.
+fn module_version(binary: &[u8]) -> Option<String> {
+    const BEFORE: &[u8] = b"mod\tgithub.com/moby/buildkit\t";
+    let found = binary
+        .windows(BEFORE.len())
+        .position(|window| window == BEFORE)?;
+    let rest = binary.get(found + BEFORE.len()..)?;
+    let word = rest.split(u8::is_ascii_whitespace).next()?;
+    let word = std::str::from_utf8(word).ok()?;
+    (!word.is_empty() && word.len() < 80).then(|| word.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_found_in_programs() {
+        let binary = b"\xffx\nmod\tgithub.com/moby/buildkit\tv0.32.1\t\ndep\ta\tv1";
+        assert_eq!(module_version(binary), Some("v0.32.1".to_owned()));
+        assert_eq!(module_version(b"mod\tgithub.com/moby/moby\tv1"), None);
     }
 }
