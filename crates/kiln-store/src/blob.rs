@@ -21,7 +21,15 @@ pub struct BlobWriter {
     temporary: Temporary,
     file: File,
     digester: Digester,
+    writeback: Writeback,
 }
+
+/// How much of a file the kernel was asked to write to the disk.
+///
+/// A blob is made durable before it is named. Of a large one most has reached the disk by then, if
+/// the kernel begins while it is still being written; left to itself it waits for some seconds.
+#[derive(Debug, Default)]
+pub(crate) struct Writeback(u64);
 
 /// A stored blob, open for reading. Its bytes stay readable whatever is pruned.
 #[derive(Debug)]
@@ -53,6 +61,7 @@ impl Store {
             file: options.map_err(StoreError::io("make", &path))?,
             temporary: Temporary(path),
             digester: Digester::new(algorithm),
+            writeback: Writeback::default(),
         })
     }
 
@@ -175,6 +184,20 @@ impl Store {
     }
 }
 
+impl Writeback {
+    /// Bytes between two requests.
+    const STRIDE: u64 = 8 << 20;
+
+    /// The file has this length by now.
+    pub(crate) fn reach(&mut self, file: &File, length: u64) {
+        let ready = length.saturating_sub(self.0) / Self::STRIDE * Self::STRIDE;
+        if ready > 0 {
+            kiln_sys::files::start_writeback(file, self.0, ready);
+            self.0 += ready;
+        }
+    }
+}
+
 impl BlobWriter {
     /// How many bytes were written.
     pub fn len(&self) -> u64 {
@@ -209,6 +232,7 @@ impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.file.write(bytes)?;
         self.digester.update(&bytes[..count]);
+        self.writeback.reach(&self.file, self.digester.length());
         Ok(count)
     }
 

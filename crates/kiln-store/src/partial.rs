@@ -8,6 +8,7 @@ use kiln_base::CancelToken;
 use kiln_oci::{Digest, Digester};
 use kiln_sys::lock::FileLock;
 
+use crate::blob::Writeback;
 use crate::lock::{try_lock_file, wait_for};
 use crate::{BlobError, Store, StoreError};
 
@@ -22,6 +23,7 @@ pub struct PartialBlob {
     store: Store,
     digest: Digest,
     digester: Digester,
+    writeback: Writeback,
     growth: Arc<Growth>,
     /// `None` once the file was moved or removed.
     lock: Option<FileLock>,
@@ -84,6 +86,7 @@ impl Store {
                 store: self.clone(),
                 digest: digest.clone(),
                 digester: Digester::new(digest.algorithm()),
+                writeback: Writeback::default(),
                 growth: Arc::default(),
                 lock: Some(lock),
             };
@@ -131,6 +134,7 @@ impl PartialBlob {
     pub fn restart(&mut self) -> Result<(), StoreError> {
         std::mem::take(&mut self.growth).end(End::Broken);
         self.digester = Digester::new(self.digest.algorithm());
+        self.writeback = Writeback::default();
         let emptied = self.file().and_then(|mut file| {
             file.set_len(0)?;
             file.seek(SeekFrom::Start(0))
@@ -197,6 +201,9 @@ impl Write for PartialBlob {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.file()?.write(bytes)?;
         self.digester.update(&bytes[..count]);
+        if let Some(lock) = &self.lock {
+            self.writeback.reach(lock.file(), self.digester.length());
+        }
         self.growth.reach(self.digester.length());
         Ok(count)
     }

@@ -63,6 +63,18 @@ pub(crate) fn mount_setattr(
     check(result).map(drop)
 }
 
+/// Has the kernel begin to write a part of a file to the disk (`sync_file_range(2)`), and does not
+/// wait for it.
+pub(crate) fn start_writeback(file: BorrowedFd<'_>, from: u64, bytes: u64) -> Result<(), Errno> {
+    let number = |value: u64| i64::try_from(value).map_err(|_| Errno::INVAL);
+    let (from, bytes) = (number(from)?, number(bytes)?);
+    // SAFETY: the call takes numbers and an open descriptor.
+    let result = unsafe {
+        libc::sync_file_range(file.as_raw_fd(), from, bytes, libc::SYNC_FILE_RANGE_WRITE)
+    };
+    check(result.into()).map(drop)
+}
+
 /// Marks every descriptor from `first` on close-on-exec (`close_range(2)`, Linux 5.11).
 pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     // SAFETY: the call takes three numbers; it changes a flag of descriptors and closes none.
