@@ -25,8 +25,9 @@ pub(crate) fn describe(scratch: &Path) -> Machine {
         kernel: text("/proc/sys/kernel/osrelease").trim().to_owned(),
         system: value(&text("/etc/os-release"), "PRETTY_NAME").unwrap_or_else(unknown),
         file_system: said(
-            command("stat")
-                .args(["--file-system", "--format=%T"])
+            // `stat` has one name for ext2, ext3 and ext4.
+            command("findmnt")
+                .args(["--noheadings", "--output=FSTYPE", "--target"])
                 .arg(scratch),
         ),
     }
