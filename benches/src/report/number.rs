@@ -44,7 +44,9 @@ pub(super) fn plain_time(time: Duration) -> String {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         format!("{} ms", plain(float(micros) / 1000.0))
     } else {
-        format!("{} s", plain(time.as_secs_f64()))
+        // One that was computed has more digits than anybody chose.
+        let hundredths = u64::try_from(time.as_millis() / 10).unwrap_or(u64::MAX);
+        format!("{} s", plain(float(hundredths) / 100.0))
     }
 }
 
