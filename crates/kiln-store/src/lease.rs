@@ -4,7 +4,7 @@
 //! `tmp/<lease>/`; everything in use has a row in the `protected` table. A lease whose file can be
 //! locked by somebody else is dead, and so is a directory under `tmp/` that has no lease file.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use crate::index::Index;
 use crate::layout::Layout;
 use crate::lock::try_lock_file;
 use crate::tree::{Space, measure, remove_tree};
-use crate::{Snapshot, SnapshotId, Store, StoreError};
+use crate::{SnapshotId, Store, StoreError};
 
 /// Something that a lease keeps from being pruned, with all that it needs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -38,9 +38,6 @@ pub(crate) struct Lease {
     lock: FileLock,
     names: AtomicU64,
     remembered: Mutex<HashSet<Protected>>,
-    /// Snapshots that are protected, and so can't change: a build asks for each once for every step
-    /// above it.
-    snapshots: Mutex<HashMap<SnapshotId, Snapshot>>,
 }
 
 impl Protected {
@@ -82,7 +79,6 @@ impl Lease {
             lock,
             names: AtomicU64::new(0),
             remembered: Mutex::default(),
-            snapshots: Mutex::default(),
         })
     }
 
@@ -118,23 +114,6 @@ impl Lease {
     /// Whether [`Lease::remember`] was called.
     pub(crate) fn remembers(&self, object: &Protected) -> bool {
         self.remembered().contains(object)
-    }
-
-    /// Notes what a snapshot is; [`Lease::remember`] was called for it.
-    pub(crate) fn remember_snapshot(&self, snapshot: &Snapshot) {
-        self.snapshots()
-            .insert(snapshot.id.clone(), snapshot.clone());
-    }
-
-    /// What [`Lease::remember_snapshot`] was told.
-    pub(crate) fn snapshot(&self, id: &SnapshotId) -> Option<Snapshot> {
-        self.snapshots().get(id).cloned()
-    }
-
-    fn snapshots(&self) -> MutexGuard<'_, HashMap<SnapshotId, Snapshot>> {
-        self.snapshots
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives everything up. What fails here is made good by whoever reaps the lease.

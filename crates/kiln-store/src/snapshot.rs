@@ -71,21 +71,12 @@ impl Store {
     /// The snapshot of this name. It and those below it stay in the store as long as this handle
     /// lives.
     pub fn snapshot(&self, id: &SnapshotId) -> Result<Option<Snapshot>, StoreError> {
-        let lease = self.lease()?;
-        if let Some(known) = lease.snapshot(id) {
-            return Ok(Some(known));
-        }
         let object = Protected::Snapshot(id.clone());
-        let read = self.index().read(|index| find(index, self, id))?;
-        let found = if read.is_none() || self.protects(&object) {
-            read
-        } else {
-            self.protect(&object, |transaction| use_snapshot(transaction, self, id))?
-        };
-        if let Some(snapshot) = &found {
-            lease.remember_snapshot(snapshot);
+        let found = self.index().read(|index| find(index, self, id))?;
+        if found.is_none() || self.protects(&object) {
+            return Ok(found);
         }
-        Ok(found)
+        self.protect(&object, |transaction| use_snapshot(transaction, self, id))
     }
 
     /// The snapshot and all below it, topmost first: what overlayfs stacks. Empty if there is no
