@@ -63,7 +63,8 @@ impl Flatten {
     }
 }
 
-/// As many layers as the kernel stacks below the upper one.
+/// As many layers as the kernel stacks, less the one that has what every step mounts on
+/// ([`Engine::mount_points`]).
 const MOST: usize = kiln_sys::mount::MAX_LOWERS - 1;
 
 /// What an engine knows of snapshots that it uses: those stay as they are, and in the store, as long as

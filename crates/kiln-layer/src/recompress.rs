@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 
 use kiln_base::{CancelToken, Cancelled};
 use kiln_oci::{Digest, Digester};
+use kiln_sys::files::read_up_to;
 
 use crate::decode::Source;
 use crate::options::{LayerCompression, LayerOptions, LayerSummary};
@@ -99,7 +100,7 @@ fn cut(
     let mut block = vec![0; BLOCK_BYTES];
     loop {
         cancel.check()?;
-        let filled = fill(&mut tar, &mut block).map_err(RecompressError::Read)?;
+        let filled = read_up_to(&mut tar, &mut block).map_err(RecompressError::Read)?;
         if filled == 0 {
             break;
         }
@@ -113,20 +114,6 @@ fn cut(
         size: digester.length(),
         diff_id: digester.finish(),
     })
-}
-
-/// Reads until the block is full or the stream is at its end.
-fn fill(source: &mut impl Read, block: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < block.len() {
-        match source.read(&mut block[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 #[cfg(test)]

@@ -8,13 +8,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use kiln_base::CancelToken;
+use kiln_sys::files::read_up_to;
 use kiln_sys::fs::{Device, Dir, FileTime, Owner, file_metadata};
 use kiln_sys::xattr::{self, Xattr};
 
 use crate::copy::NewAttributes;
 use crate::error::DigestError;
 use crate::parallel;
-use crate::read::read_up_to;
 use crate::scan::{Node, NodeKind};
 use crate::select::{Content, CopyItem, Selection};
 use crate::stat_cache::{FileDigest, FileStamp, StatCache};

@@ -26,7 +26,6 @@ mod filter;
 mod glob;
 mod lexical;
 mod parallel;
-mod read;
 mod scan;
 mod select;
 mod stat_cache;

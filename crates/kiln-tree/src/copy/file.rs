@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 
 use kiln_base::CancelToken;
+use kiln_sys::files::read_up_to;
 use kiln_sys::fs::{
     Dir, FileTime, FileType, FsError, Metadata, NodeKind as SpecialKind, Owner, copy_file_contents,
     file_metadata, set_file_owner_and_mode, set_file_times,
@@ -13,7 +14,6 @@ use kiln_sys::xattr::{self, Xattr};
 
 use super::CopyOptions;
 use crate::error::CopyError;
-use crate::read::read_up_to;
 use crate::scan::{Node, NodeKind};
 use crate::select::InlineFile;
 use crate::stat_cache::FileStamp;
