@@ -1,0 +1,17 @@
+//! File systems as files: a [`Tree`] and the contents of its files, written as a disk.
+//!
+//! A [`Tree`] says what a file system will hold, and nothing of how; a writer lays it out, which
+//! tells its exact size before a byte is written, and then writes it. Nothing is mounted, no device
+//! is used, no privilege is needed.
+//!
+//! The same tree and options give the same bytes: nothing here reads a clock, a random number or
+//! the order in which a directory was read.
+//!
+//! Deliberately absent: images and layers, and what a disk should have beside an image's files
+//! (`kiln-rootfs`).
+
+mod contents;
+mod tree;
+
+pub use contents::{Contents, Segment};
+pub use tree::{Attributes, Content, DirEntry, File, Inode, Node, NodeId, Tree, TreeError};
