@@ -5,6 +5,7 @@
 //! lack is an [`Absent`] value instead, which a test turns into a loud skip.
 
 mod craft;
+mod disk;
 mod docker;
 mod flat;
 mod http;
@@ -16,6 +17,7 @@ mod server;
 mod tree;
 
 pub use craft::{Member, craft_config, craft_image, craft_tar};
+pub use disk::{DiskFiles, Fidelity, Mounted, Random, Shape, differences, random_tree};
 pub use docker::Docker;
 pub use flat::{FlatImage, FlatNode};
 pub use http::{get, wait_for};
