@@ -5,7 +5,8 @@
 //! [`xattr`] and [`files`] (trusted paths, errors that name the path). The machine: [`namespace`]
 //! (what is allowed here, and entering it), [`mount`], [`idmap`], [`process`], [`signal`], [`lock`],
 //! [`binfmt`] (running programs of other machines),
-//! [`sandbox`] (the raw calls a step's helper makes on its way to `exec`), [`pty`] and [`host`].
+//! [`sandbox`] (the raw calls a step's helper makes on its way to `exec`), [`machine`] (what a
+//! machine's first process does), [`pty`] and [`host`].
 //!
 //! Deliberately absent: policy. Which paths a sandbox masks or which calls it forbids is decided in
 //! `kiln-exec`; where the store lives is decided by the binary. Nothing here is global, prints, or
@@ -17,6 +18,7 @@ pub mod fs;
 pub mod host;
 pub mod idmap;
 pub mod lock;
+pub mod machine;
 pub mod mount;
 pub mod namespace;
 pub mod process;

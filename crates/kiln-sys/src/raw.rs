@@ -4,7 +4,8 @@
 //! few ioctls have no safe wrapper in the crates we use. Each function here passes pointers only to
 //! values that outlive the call, and turns `-1` into an [`Errno`].
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
@@ -142,16 +143,108 @@ pub(crate) fn new_session_keyring() -> Result<(), Errno> {
 
 /// Sets the `IFF_UP` flag of the loopback interface of the current network namespace.
 pub(crate) fn bring_loopback_up(socket: BorrowedFd<'_>) -> Result<(), Errno> {
-    // SAFETY: `ifreq` is plain data for which all zeros is a valid value.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (slot, byte) in request.ifr_name.iter_mut().zip(b"lo\0") {
-        *slot = byte.cast_signed();
-    }
+    bring_interface_up(socket, "lo")
+}
+
+/// Sets the `IFF_UP` flag of an interface of the current network namespace.
+pub(crate) fn bring_interface_up(socket: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+    let mut request = interface_request(name)?;
     // IFF_UP is 1; the field is 16 bits wide.
     request.ifr_ifru.ifru_flags = 1;
-    // SAFETY: `request` is a live `ifreq` with a terminated name; the kernel reads it.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    interface_ioctl(socket, libc::SIOCSIFFLAGS, &request)
+}
+
+/// Gives an interface its address (`SIOCSIFADDR`).
+pub(crate) fn set_interface_address(
+    socket: BorrowedFd<'_>,
+    name: &str,
+    address: Ipv4Addr,
+) -> Result<(), Errno> {
+    let mut request = interface_request(name)?;
+    request.ifr_ifru.ifru_addr = internet_address(address);
+    interface_ioctl(socket, libc::SIOCSIFADDR, &request)
+}
+
+/// Gives an interface the mask of its network (`SIOCSIFNETMASK`).
+pub(crate) fn set_interface_mask(
+    socket: BorrowedFd<'_>,
+    name: &str,
+    mask: Ipv4Addr,
+) -> Result<(), Errno> {
+    let mut request = interface_request(name)?;
+    request.ifr_ifru.ifru_netmask = internet_address(mask);
+    interface_ioctl(socket, libc::SIOCSIFNETMASK, &request)
+}
+
+/// Adds a route to everywhere through a gateway (`SIOCADDRT`).
+pub(crate) fn add_default_route(socket: BorrowedFd<'_>, gateway: Ipv4Addr) -> Result<(), Errno> {
+    // SAFETY: `rtentry` is plain data for which all zeros is a valid value; its pointer may be null.
+    let mut route: libc::rtentry = unsafe { std::mem::zeroed() };
+    route.rt_dst = internet_address(Ipv4Addr::UNSPECIFIED);
+    route.rt_genmask = internet_address(Ipv4Addr::UNSPECIFIED);
+    route.rt_gateway = internet_address(gateway);
+    route.rt_flags = libc::RTF_UP | libc::RTF_GATEWAY;
+    // SAFETY: `route` is a live `rtentry`; the kernel reads it.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCADDRT, &raw const route) };
     check(result.into()).map(drop)
+}
+
+fn interface_request(name: &str) -> Result<libc::ifreq, Errno> {
+    // SAFETY: `ifreq` is plain data for which all zeros is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays zero and ends the name.
+    if name.is_empty() || name.len() >= request.ifr_name.len() {
+        return Err(Errno::NODEV);
+    }
+    for (slot, byte) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *slot = byte.cast_signed();
+    }
+    Ok(request)
+}
+
+fn interface_ioctl(
+    socket: BorrowedFd<'_>,
+    operation: libc::Ioctl,
+    request: &libc::ifreq,
+) -> Result<(), Errno> {
+    let request: *const libc::ifreq = request;
+    // SAFETY: `request` is a live `ifreq` with a terminated name; the kernel reads it.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), operation, request) };
+    check(result.into()).map(drop)
+}
+
+/// `struct sockaddr_in` in the shape that ioctls take.
+fn internet_address(address: Ipv4Addr) -> libc::sockaddr {
+    // SAFETY: `sockaddr` is plain data for which all zeros is a valid value.
+    let mut result: libc::sockaddr = unsafe { std::mem::zeroed() };
+    #[expect(clippy::cast_possible_truncation, reason = "the constant is 2")]
+    let family = libc::AF_INET as libc::sa_family_t;
+    result.sa_family = family;
+    // The port takes the first two bytes.
+    for (slot, byte) in result.sa_data[2..].iter_mut().zip(address.octets()) {
+        *slot = byte.cast_signed();
+    }
+    result
+}
+
+/// Blocks every signal of the calling thread, and makes a descriptor that reads them.
+pub(crate) fn signal_descriptor() -> Result<OwnedFd, Errno> {
+    // SAFETY: `set` is initialised by `sigfillset` before it is read; a null old set is allowed; the
+    // descriptor is new, so nothing else owns it.
+    unsafe {
+        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigfillset(set.as_mut_ptr());
+        check(libc::sigprocmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()).into())?;
+        let descriptor = libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC);
+        check(descriptor.into())?;
+        Ok(OwnedFd::from_raw_fd(descriptor))
+    }
+}
+
+/// `kill(2)` with any signal, also a real-time one.
+pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
+    // SAFETY: the call takes two numbers.
+    check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
 }
 
 /// Sets every signal that can be changed back to its default action and unblocks all of them.
