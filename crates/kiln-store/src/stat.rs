@@ -21,7 +21,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use kiln_base::Timestamp;
@@ -73,6 +73,8 @@ pub struct StatCache {
     count: usize,
     /// A bit for each record that was looked up.
     seen: Vec<AtomicU32>,
+    /// The record after the one that was found last: files are looked up about in their order.
+    next: AtomicUsize,
     fresh: Mutex<BTreeMap<Vec<u8>, Fresh>>,
 }
 
@@ -172,6 +174,7 @@ impl StatCache {
             bytes: if count == 0 { Vec::new() } else { bytes },
             count,
             seen: (0..count.div_ceil(32)).map(|_| AtomicU32::new(0)).collect(),
+            next: AtomicUsize::new(0),
             fresh: Mutex::default(),
         }
     }
@@ -222,6 +225,17 @@ impl StatCache {
     }
 
     fn find(&self, path: &[u8]) -> Option<usize> {
+        let next = self.next.load(Ordering::Relaxed);
+        let found = if next < self.count && self.path(next) == Some(path) {
+            next
+        } else {
+            self.search(path)?
+        };
+        self.next.store(found + 1, Ordering::Relaxed);
+        Some(found)
+    }
+
+    fn search(&self, path: &[u8]) -> Option<usize> {
         let (mut low, mut high) = (0, self.count);
         while low < high {
             let middle = usize::midpoint(low, high);

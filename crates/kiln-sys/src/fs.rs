@@ -28,7 +28,7 @@ mod tests;
 
 pub use copy::{copy_file_contents, copy_file_with_holes};
 pub use dir::{Dir, NodeKind};
-pub use entries::Entry;
+pub use entries::{Entry, Listing};
 pub use error::FsError;
 pub use file::{
     file_metadata, set_file_mode, set_file_owner, set_file_owner_and_mode, set_file_times,

@@ -1,28 +1,33 @@
 //! The digest of everything that decides what a copy leaves behind.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kiln_base::CancelToken;
 use kiln_sys::files::read_up_to;
-use kiln_sys::fs::{Device, Dir, FileTime, Owner, file_metadata};
-use kiln_sys::xattr::{self, Xattr};
+use kiln_sys::fs::{Device, Dir, FileTime, Metadata, Owner, file_metadata};
+use kiln_sys::xattr;
 
 use crate::copy::NewAttributes;
 use crate::error::DigestError;
+use crate::hasher::Hasher;
 use crate::parallel;
 use crate::scan::{Node, NodeKind};
-use crate::select::{Content, CopyItem, Selection};
+use crate::select::{Content as Selected, CopyItem, Selection};
 use crate::stat_cache::{FileDigest, FileStamp, StatCache};
 use crate::xattrs::is_kept;
 
 /// So many files are looked up or read by one thread before it looks for more.
 const BATCH: usize = 128;
 const BUFFER_BYTES: usize = 128 * 1024;
+/// So many nodes are looked up, read and hashed before the next.
+const PART: usize = 8192;
 
 /// BLAKE3 over the paths, types, modes, owners, link targets, kept extended attributes, contents
 /// and hard links of a [`Selection`], as its copy will write them; not over times.
@@ -76,24 +81,60 @@ impl Selection {
                 hasher.bytes(item.name.as_bytes());
             }
             match &item.content {
-                Content::Inline(file) => {
+                Selected::Inline(file) => {
                     hasher.bytes(b"inline");
                     hasher.number(options.attributes.mode_of(file.mode, false));
                     hasher.bytes(&file.content);
                 }
-                Content::Tree { .. } => hash_tree(item, options, cancel, &mut hasher)?,
+                Selected::Tree { .. } => hash_tree(item, options, cancel, &mut hasher)?,
             }
         }
         Ok(ContentDigest(hasher.finish()))
     }
 }
 
-/// One node with its path below the item: empty for the item itself.
+/// The tree of one item, as its digest goes through it: in parts, so that the memory that it takes
+/// does not grow with the tree.
+struct Tree<'a> {
+    reader: Reader<'a>,
+    /// Directories that are not finished: what comes next of each, and the length of its path.
+    open: Vec<(std::slice::Iter<'a, Node>, usize)>,
+    /// The path of the directory that is looked at, from the source's root; the item's first.
+    path: Vec<u8>,
+    /// Where in it paths below the item begin.
+    below: Option<usize>,
+    /// How many nodes came before.
+    count: usize,
+    /// The numbers of those that have several names.
+    first_names: HashMap<(Device, u64), usize>,
+}
+
+/// Some nodes of a tree, each directory before what is in it.
+#[derive(Default)]
+struct Part<'a> {
+    nodes: Vec<Flat<'a>>,
+    /// Their paths from the source's root.
+    paths: Vec<u8>,
+}
+
+/// One node with its path.
 struct Flat<'a> {
-    below: PathBuf,
+    path: Range<usize>,
+    /// Where the path below the item begins: at its end for the item itself.
+    below: usize,
     node: &'a Node,
-    /// Which earlier file this one is another name of.
-    same_as: Option<usize>,
+    content: Content,
+}
+
+/// What is known of a node's content.
+enum Content {
+    /// It has none.
+    Nothing,
+    /// It is that of the earlier file with this number.
+    SameAs(usize),
+    Known(FileDigest),
+    /// It has to be read.
+    Unknown,
 }
 
 fn hash_tree(
@@ -102,76 +143,155 @@ fn hash_tree(
     cancel: &CancelToken,
     hasher: &mut Hasher,
 ) -> Result<(), DigestError> {
-    let Content::Tree { dir, path, node } = &item.content else {
+    let Selected::Tree { dir, path, node } = &item.content else {
         return Ok(());
     };
-    let nodes = flatten(node);
-    let files: Vec<&Flat<'_>> = nodes
-        .iter()
-        .filter(|flat| matches!(flat.node.kind, NodeKind::File) && flat.same_as.is_none())
-        .collect();
     let top = match node.kind {
         NodeKind::Dir(_) if node.name != Dir::ITSELF => Some(dir.open_dir(&node.name)?),
         _ => None,
     };
-    let reader = Reader {
-        top: top.as_ref().unwrap_or(dir),
-        path,
-        options,
-        cancel,
+    let mut tree = Tree {
+        reader: Reader {
+            top: top.as_ref().unwrap_or(dir),
+            options,
+            cancel,
+        },
+        open: Vec::new(),
+        path: path.as_os_str().as_bytes().to_vec(),
+        below: None,
+        count: 0,
+        first_names: HashMap::new(),
     };
-    let digests = parallel::map(&files, BATCH, |flat| reader.digest(flat))?;
-    let mut digests = digests.into_iter();
-    hasher.number(nodes.len());
-    for flat in &nodes {
-        hash_node(flat, options.attributes, hasher);
-        match (&flat.node.kind, flat.same_as) {
-            (_, Some(first)) => hasher.number(first),
-            (NodeKind::File, None) => {
-                hasher.bytes(&digests.next().map_or([0; 32], |digest| digest.0));
-            }
-            _ => {}
+    hasher.number(count(node));
+    let mut part = Part::default();
+    tree.add(node, path.as_os_str().len(), &mut part);
+    loop {
+        tree.fill(&mut part);
+        if part.nodes.is_empty() {
+            return Ok(());
         }
+        tree.read_unknown(&mut part)?;
+        for flat in &part.nodes {
+            hash_node(flat, &part.paths, options.attributes, hasher);
+            match &flat.content {
+                Content::Nothing | Content::Unknown => {}
+                Content::SameAs(first) => hasher.number(*first),
+                Content::Known(digest) => hasher.bytes(&digest.0),
+            }
+        }
+        part.nodes.clear();
+        part.paths.clear();
     }
-    Ok(())
 }
 
-/// The nodes of a tree, each directory before what is in it.
-fn flatten(top: &Node) -> Vec<Flat<'_>> {
-    let mut nodes = Vec::new();
-    let mut first_names: HashMap<(Device, u64), usize> = HashMap::new();
-    let mut pending = vec![(PathBuf::new(), top)];
-    while let Some((below, node)) = pending.pop() {
-        if let NodeKind::Dir(children) = &node.kind {
-            let children = children.iter().rev();
-            pending.extend(children.map(|child| (below.join(&child.name), child)));
-        }
-        let metadata = &node.metadata;
-        let mut same_as = None;
-        if matches!(node.kind, NodeKind::File) && metadata.nlink > 1 {
-            let first = *first_names
-                .entry((metadata.dev, metadata.ino))
-                .or_insert(nodes.len());
-            same_as = (first != nodes.len()).then_some(first);
-        }
-        nodes.push(Flat {
-            below,
-            node,
-            same_as,
-        });
+/// How many nodes a tree has.
+fn count(node: &Node) -> usize {
+    match &node.kind {
+        NodeKind::Dir(children) => 1 + children.iter().map(count).sum::<usize>(),
+        _ => 1,
     }
-    nodes
+}
+
+impl<'a> Tree<'a> {
+    /// Adds nodes until the part is full, or nothing is left.
+    fn fill(&mut self, part: &mut Part<'a>) {
+        while part.nodes.len() < PART {
+            let Some((children, length)) = self.open.last_mut() else {
+                return;
+            };
+            self.path.truncate(*length);
+            let Some(child) = children.next() else {
+                self.open.pop();
+                continue;
+            };
+            if !matches!(self.path.last(), None | Some(b'/')) {
+                self.path.push(b'/');
+            }
+            // What is in the item is the first that has a path below it.
+            let below = *self.below.get_or_insert(self.path.len());
+            self.path.extend_from_slice(child.name.as_bytes());
+            self.add(child, below, part);
+        }
+    }
+
+    /// Adds the node at the path, and looks up what is known of it.
+    fn add(&mut self, node: &'a Node, below: usize, part: &mut Part<'a>) {
+        let start = part.paths.len();
+        part.paths.extend_from_slice(&self.path);
+        let metadata = &node.metadata;
+        let content = match &node.kind {
+            NodeKind::Dir(children) => {
+                self.open.push((children.iter(), self.path.len()));
+                Content::Nothing
+            }
+            NodeKind::File => {
+                let first = if metadata.nlink > 1 {
+                    let inode = (metadata.dev, metadata.ino);
+                    *self.first_names.entry(inode).or_insert(self.count)
+                } else {
+                    self.count
+                };
+                if first == self.count {
+                    self.reader.look_up(bytes_path(&self.path), metadata)
+                } else {
+                    Content::SameAs(first)
+                }
+            }
+            _ => Content::Nothing,
+        };
+        part.nodes.push(Flat {
+            path: start..part.paths.len(),
+            below: start + below,
+            node,
+            content,
+        });
+        self.count += 1;
+    }
+
+    /// Reads what is not known, on several threads.
+    fn read_unknown(&self, part: &mut Part<'a>) -> Result<(), DigestError> {
+        self.reader.cancel.check()?;
+        let Part { nodes, paths } = part;
+        let unknown: Vec<&Flat<'_>> = nodes
+            .iter()
+            .filter(|flat| matches!(flat.content, Content::Unknown))
+            .collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let digests = parallel::map(&unknown, BATCH, |flat| self.reader.digest(flat, paths))?;
+        let unknown = nodes
+            .iter_mut()
+            .filter(|flat| matches!(flat.content, Content::Unknown));
+        for (flat, digest) in unknown.zip(digests) {
+            flat.content = Content::Known(digest);
+        }
+        Ok(())
+    }
+}
+
+impl Flat<'_> {
+    /// The path below the item: empty for the item itself.
+    fn below<'p>(&self, paths: &'p [u8]) -> &'p [u8] {
+        &paths[self.below..self.path.end]
+    }
+
+    /// The path from the source's root.
+    fn path<'p>(&self, paths: &'p [u8]) -> &'p Path {
+        bytes_path(&paths[self.path.clone()])
+    }
+}
+
+fn bytes_path(path: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(path))
 }
 
 /// Everything about a node but the content of files.
-fn hash_node(flat: &Flat<'_>, attributes: &NewAttributes, hasher: &mut Hasher) {
-    let Flat {
-        below,
-        node,
-        same_as,
-    } = flat;
+fn hash_node(flat: &Flat<'_>, paths: &[u8], attributes: &NewAttributes, hasher: &mut Hasher) {
+    let node = flat.node;
+    let below = flat.below(paths);
     let kind: &[u8] = match &node.kind {
-        NodeKind::File if same_as.is_some() => b"link",
+        NodeKind::File if matches!(flat.content, Content::SameAs(_)) => b"link",
         NodeKind::File => b"file",
         NodeKind::Dir(_) if node.implied => b"implied",
         NodeKind::Dir(_) => b"dir",
@@ -180,10 +300,10 @@ fn hash_node(flat: &Flat<'_>, attributes: &NewAttributes, hasher: &mut Hasher) {
         NodeKind::Device => b"device",
         NodeKind::Socket => b"socket",
     };
-    hasher.bytes(below.as_os_str().as_bytes());
+    hasher.bytes(below);
     hasher.bytes(kind);
     let is_dir = matches!(node.kind, NodeKind::Dir(_));
-    if is_dir && below.as_os_str().is_empty() {
+    if is_dir && below.is_empty() {
         // It stands for its contents; its own attributes go nowhere.
         return;
     }
@@ -210,31 +330,26 @@ fn hash_node(flat: &Flat<'_>, attributes: &NewAttributes, hasher: &mut Hasher) {
 struct Reader<'a> {
     /// What the paths of files below the item begin at: the item, if it is a directory.
     top: &'a Dir,
-    /// The item's path from the source's root.
-    path: &'a Path,
     options: &'a DigestOptions<'a>,
     cancel: &'a CancelToken,
 }
 
 impl Reader<'_> {
-    fn digest(&self, flat: &Flat<'_>) -> Result<FileDigest, DigestError> {
+    fn look_up(&self, path: &Path, metadata: &Metadata) -> Content {
+        let stamp = FileStamp::of(metadata);
+        let known = self.options.cache.look_up(path, &stamp);
+        known.map_or(Content::Unknown, Content::Known)
+    }
+
+    fn digest(&self, flat: &Flat<'_>, paths: &[u8]) -> Result<FileDigest, DigestError> {
         self.cancel.check()?;
         let stamp = FileStamp::of(&flat.node.metadata);
-        let is_item = flat.below.as_os_str().is_empty();
-        let joined;
-        let path = if is_item {
-            self.path
-        } else {
-            joined = self.path.join(&flat.below);
-            &joined
-        };
-        if let Some(known) = self.options.cache.look_up(path, &stamp) {
-            return Ok(known);
-        }
-        let opened = if is_item {
+        let path = flat.path(paths);
+        let below = flat.below(paths);
+        let opened = if below.is_empty() {
             self.top.open_known_file(&flat.node.name)
         } else {
-            self.top.open_known_file_beneath(&flat.below)
+            self.top.open_known_file_beneath(bytes_path(below))
         };
         let within = |cause| DigestError::Read {
             path: path.to_path_buf(),
@@ -274,42 +389,9 @@ impl Reader<'_> {
             match read_up_to(&mut file, &mut buffer)? {
                 // A file that got shorter has changed: the caller sees it by its stamp.
                 0 => break,
-                count => hasher.0.update(&buffer[..count]),
-            };
+                count => hasher.content(&buffer[..count]),
+            }
         }
         Ok(FileDigest(hasher.finish()))
-    }
-}
-
-/// Hashes fields unambiguously: texts and lists come with their length.
-struct Hasher(blake3::Hasher);
-
-impl Hasher {
-    fn new(domain: &str) -> Self {
-        let mut hasher = Self(blake3::Hasher::new());
-        hasher.bytes(domain.as_bytes());
-        hasher
-    }
-
-    fn number(&mut self, number: impl TryInto<u64>) {
-        let number = number.try_into().unwrap_or(u64::MAX);
-        self.0.update(&number.to_le_bytes());
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.number(bytes.len());
-        self.0.update(bytes);
-    }
-
-    fn xattrs(&mut self, xattrs: &[Xattr]) {
-        self.number(xattrs.len());
-        for (name, value) in xattrs {
-            self.bytes(name.as_bytes());
-            self.bytes(value);
-        }
-    }
-
-    fn finish(&self) -> [u8; 32] {
-        *self.0.finalize().as_bytes()
     }
 }

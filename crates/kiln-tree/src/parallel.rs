@@ -1,6 +1,7 @@
 //! A few threads for work that is bound by system calls.
 
 use std::num::NonZeroUsize;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -9,8 +10,12 @@ const MAX_THREADS: usize = 8;
 
 /// How many threads are worth while on this machine.
 pub(crate) fn threads() -> usize {
-    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    cores.min(MAX_THREADS)
+    // The answer takes a dozen system calls: it depends on control groups.
+    static THREADS: OnceLock<usize> = OnceLock::new();
+    *THREADS.get_or_init(|| {
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        cores.min(MAX_THREADS)
+    })
 }
 
 /// Calls `work` for every item, `batch` items at a time, and returns the results in the items'

@@ -1,15 +1,17 @@
 //! Reading a directory tree, several directories at a time, with filters that prune it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 
-use kiln_sys::fs::{Dir, Entry, FileType, Metadata};
+use kiln_sys::fs::{Dir, FileType, FsError, Listing, Metadata};
 use kiln_sys::xattr::Xattr;
 
 use crate::error::SelectError;
 use crate::filter::{Filters, Standing, Verdict};
+use crate::name::Name;
 use crate::parallel;
 use crate::xattrs::is_kept;
 
@@ -18,13 +20,13 @@ const MAX_DEPTH: usize = 256;
 /// A directory with more entries than this is read in parts, by several threads.
 const PART: usize = 512;
 
-/// One name in a selected tree.
+/// One name in a selected tree. There may be half a million of them: it is kept small.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
-    pub(crate) name: OsString,
+    pub(crate) name: Name,
     pub(crate) metadata: Metadata,
     /// Those of a directory that a copy keeps. Those of files are read with their content.
-    pub(crate) xattrs: Vec<Xattr>,
+    pub(crate) xattrs: Box<[Xattr]>,
     /// Whether this directory is here only because something below it was selected.
     pub(crate) implied: bool,
     pub(crate) kind: NodeKind,
@@ -35,8 +37,8 @@ pub(crate) struct Node {
 pub(crate) enum NodeKind {
     File,
     /// Sorted by name.
-    Dir(Vec<Node>),
-    Symlink(OsString),
+    Dir(Box<[Node]>),
+    Symlink(Box<OsStr>),
     Fifo,
     Device,
     /// Becomes an empty file when it is copied.
@@ -44,7 +46,11 @@ pub(crate) enum NodeKind {
 }
 
 /// What is below the directory `dir`, whose path from the source's root is `path`.
-pub(crate) fn scan(dir: Dir, path: &Path, filters: Filters<'_>) -> Result<Vec<Node>, SelectError> {
+pub(crate) fn scan(
+    dir: Dir,
+    path: &Path,
+    filters: Filters<'_>,
+) -> Result<Box<[Node]>, SelectError> {
     let scan = Scan {
         filters,
         root: path,
@@ -53,7 +59,7 @@ pub(crate) fn scan(dir: Dir, path: &Path, filters: Filters<'_>) -> Result<Vec<No
             jobs: vec![Job::List {
                 id: 0,
                 parent: Arc::new(dir),
-                name: Dir::ITSELF.into(),
+                name: Name::from(OsStr::new(Dir::ITSELF)),
                 below: PathBuf::new(),
                 depth: 0,
                 standing: filters.standing_of(path),
@@ -76,8 +82,8 @@ pub(crate) fn scan(dir: Dir, path: &Path, filters: Filters<'_>) -> Result<Vec<No
 pub(crate) fn node(dir: &Dir, name: &OsStr, metadata: Metadata) -> Result<Node, SelectError> {
     let kind = match metadata.file_type {
         FileType::File => NodeKind::File,
-        FileType::Dir => NodeKind::Dir(Vec::new()),
-        FileType::Symlink => NodeKind::Symlink(dir.read_link(name)?),
+        FileType::Dir => NodeKind::Dir(Box::default()),
+        FileType::Symlink => NodeKind::Symlink(dir.read_link(name)?.into()),
         FileType::Fifo => NodeKind::Fifo,
         FileType::CharDevice | FileType::BlockDevice => NodeKind::Device,
         FileType::Socket => NodeKind::Socket,
@@ -88,9 +94,9 @@ pub(crate) fn node(dir: &Dir, name: &OsStr, metadata: Metadata) -> Result<Node, 
         xattrs.retain(|(name, _)| is_kept(name));
     }
     Ok(Node {
-        name: name.to_os_string(),
+        name: name.into(),
         metadata,
-        xattrs,
+        xattrs: xattrs.into(),
         implied: false,
         kind,
     })
@@ -108,6 +114,8 @@ struct Scan<'a> {
 struct Shared {
     jobs: Vec<Job>,
     working: usize,
+    /// Threads that wait for a job.
+    idle: usize,
     helpers: usize,
     ids: usize,
     parts: Vec<Part>,
@@ -119,19 +127,20 @@ enum Job {
     List {
         id: usize,
         parent: Arc<Dir>,
-        name: OsString,
+        name: Name,
         below: PathBuf,
         depth: usize,
         standing: Standing,
     },
     /// Look at a part of a listed directory.
-    Look(Listed, usize, Vec<Entry>),
+    Look(Listed, usize, Range<usize>),
 }
 
 #[derive(Clone)]
 struct Listed {
     id: usize,
     dir: Arc<Dir>,
+    names: Arc<Listing>,
     below: Arc<Path>,
     depth: usize,
     standing: Arc<Standing>,
@@ -141,13 +150,16 @@ struct Listed {
 struct Part {
     id: usize,
     index: usize,
-    nodes: Vec<Found>,
+    nodes: Vec<Node>,
+    dirs: Vec<Subdir>,
 }
 
-struct Found {
-    node: Node,
-    /// The number under which a directory's own entries are found.
-    dir: Option<usize>,
+/// A directory among the nodes of a part.
+struct Subdir {
+    /// Which node it is.
+    at: usize,
+    /// The number under which its own entries are found.
+    id: usize,
     /// Drop the directory if nothing below it was taken.
     only_with_content: bool,
 }
@@ -161,8 +173,10 @@ impl Scan<'_> {
                 if shared.working == 0 {
                     break;
                 }
+                shared.idle += 1;
                 let waited = self.changed.wait(shared);
                 shared = waited.unwrap_or_else(PoisonError::into_inner);
+                shared.idle -= 1;
                 continue;
             };
             shared.working += 1;
@@ -180,9 +194,11 @@ impl Scan<'_> {
         self.changed.notify_all();
     }
 
+    /// Gets another thread for the jobs that there are.
     fn invite_help<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, shared: &mut Shared) {
-        self.changed.notify_one();
-        if shared.helpers + 1 < self.threads {
+        if shared.idle > 0 {
+            self.changed.notify_one();
+        } else if shared.helpers + 1 < self.threads {
             shared.helpers += 1;
             // Where the system gives no thread, the ones that exist do the work.
             let _ = thread::Builder::new().spawn_scoped(scope, || self.work(scope));
@@ -191,7 +207,7 @@ impl Scan<'_> {
 
     fn perform(&self, job: Job) -> Result<(), SelectError> {
         match job {
-            Job::Look(listed, index, entries) => self.look(&listed, index, entries),
+            Job::Look(listed, index, part) => self.look(&listed, index, part),
             Job::List {
                 id,
                 parent,
@@ -203,43 +219,51 @@ impl Scan<'_> {
                 if depth > MAX_DEPTH {
                     return Err(SelectError::TooDeep(self.root.join(below)));
                 }
-                let within = |error: kiln_sys::fs::FsError| error.within(self.root.join(&below));
-                let dir = if name == Dir::ITSELF {
-                    parent
+                let (dir, names) = if name == Dir::ITSELF {
+                    let names = parent.listing();
+                    (parent, names.map_err(|error| error.within(self.root))?)
                 } else {
                     // The error has the directory's own name already.
                     let above = below.parent().unwrap_or(&below);
-                    let opened = parent.open_dir(&name);
-                    Arc::new(opened.map_err(|error| error.within(self.root.join(above)))?)
+                    let opened = parent.open_and_list(&name);
+                    let within = |error: FsError| error.within(self.root.join(above));
+                    let (dir, names) = opened.map_err(within)?;
+                    (Arc::new(dir), names)
                 };
-                let mut entries = dir.entries().map_err(within)?;
+                let count = names.len();
                 let listed = Listed {
                     id,
                     dir,
-                    below: below.as_path().into(),
+                    names: Arc::new(names),
+                    below: below.into(),
                     depth,
                     standing: Arc::new(standing),
                 };
-                if entries.len() > PART {
-                    let rest = entries.split_off(PART);
-                    let jobs = rest
-                        .chunks(PART)
-                        .enumerate()
-                        .map(|(index, part)| Job::Look(listed.clone(), index + 1, part.to_vec()));
-                    let jobs: Vec<_> = jobs.collect();
-                    self.lock().jobs.extend(jobs);
-                    self.changed.notify_all();
+                if count > PART {
+                    let starts = (PART..count).step_by(PART).enumerate();
+                    let jobs = starts.map(|(index, start)| {
+                        let part = start..count.min(start + PART);
+                        Job::Look(listed.clone(), index + 1, part)
+                    });
+                    let mut shared = self.lock();
+                    shared.jobs.extend(jobs);
+                    if shared.idle > 0 {
+                        self.changed.notify_all();
+                    }
                 }
-                self.look(&listed, 0, entries)
+                self.look(&listed, 0, 0..count.min(PART))
             }
         }
     }
 
-    fn look(&self, listed: &Listed, index: usize, entries: Vec<Entry>) -> Result<(), SelectError> {
-        let mut nodes = Vec::with_capacity(entries.len());
-        let mut subdirs = Vec::new();
-        for entry in entries {
-            let Some(verdict) = self.judge(listed, &entry) else {
+    fn look(&self, listed: &Listed, index: usize, part: Range<usize>) -> Result<(), SelectError> {
+        let mut nodes = Vec::with_capacity(part.len());
+        let mut dirs = Vec::new();
+        for number in part {
+            let Some((name, file_type)) = listed.names.get(number) else {
+                break;
+            };
+            let Some(verdict) = self.judge(listed, name, file_type == FileType::Dir) else {
                 continue;
             };
             let within = |error| match error {
@@ -247,35 +271,34 @@ impl Scan<'_> {
                 other => other,
             };
             // What has gone since the directory was listed was never there.
-            let metadata = listed.dir.try_metadata(&entry.name);
+            let metadata = listed.dir.try_metadata(name);
             let Some(metadata) = metadata.map_err(|error| within(error.into()))? else {
                 continue;
             };
             if metadata.is_dir() != verdict.standing.is_some() {
                 return Err(SelectError::Changed(
-                    self.root.join(&listed.below).join(&entry.name),
+                    self.root.join(&listed.below).join(name),
                 ));
             }
-            let mut node = node(&listed.dir, &entry.name, metadata).map_err(within)?;
+            let mut node = node(&listed.dir, name, metadata).map_err(within)?;
             node.implied = verdict.implied;
             if let Some(standing) = verdict.standing {
-                subdirs.push((nodes.len(), standing));
+                let subdir = Subdir {
+                    at: nodes.len(),
+                    id: 0,
+                    only_with_content: verdict.only_with_content,
+                };
+                dirs.push((subdir, standing));
             }
-            nodes.push(Found {
-                node,
-                dir: None,
-                only_with_content: verdict.only_with_content,
-            });
+            nodes.push(node);
         }
-        self.keep(listed, index, nodes, subdirs);
+        self.keep(listed, index, nodes, dirs);
         Ok(())
     }
 
-    fn judge(&self, listed: &Listed, entry: &Entry) -> Option<Verdict> {
+    fn judge(&self, listed: &Listed, name: &OsStr, is_dir: bool) -> Option<Verdict> {
         let at = (self.root, &*listed.below);
-        let is_dir = entry.file_type == FileType::Dir;
-        self.filters
-            .judge(&listed.standing, at, &entry.name, is_dir)
+        self.filters.judge(&listed.standing, at, name, is_dir)
     }
 
     /// Hands the nodes over and queues their directories.
@@ -283,32 +306,35 @@ impl Scan<'_> {
         &self,
         listed: &Listed,
         index: usize,
-        mut nodes: Vec<Found>,
-        subdirs: Vec<(usize, Standing)>,
+        nodes: Vec<Node>,
+        subdirs: Vec<(Subdir, Standing)>,
     ) {
-        let more = !subdirs.is_empty();
+        let mut dirs = Vec::with_capacity(subdirs.len());
         let mut shared = self.lock();
         // The last is taken first, so that the first comes next.
-        for (subdir, standing) in subdirs.into_iter().rev() {
-            let found = &mut nodes[subdir];
-            found.dir = Some(shared.ids);
+        for (mut subdir, standing) in subdirs.into_iter().rev() {
+            let name = nodes[subdir.at].name.clone();
+            subdir.id = shared.ids;
             let job = Job::List {
-                id: shared.ids,
+                id: subdir.id,
                 parent: Arc::clone(&listed.dir),
-                name: found.node.name.clone(),
-                below: listed.below.join(&found.node.name),
+                below: listed.below.join(&name),
+                name,
                 depth: listed.depth + 1,
                 standing,
             };
             shared.ids += 1;
             shared.jobs.push(job);
+            dirs.push(subdir);
         }
+        let more = !dirs.is_empty();
         shared.parts.push(Part {
             id: listed.id,
             index,
             nodes,
+            dirs,
         });
-        if more {
+        if more && shared.idle > 0 {
             self.changed.notify_all();
         }
     }
@@ -320,27 +346,33 @@ impl Scan<'_> {
 
 /// Puts the directories into each other, the deepest first: a directory's number is higher than
 /// that of the one it is in.
-fn assemble(dirs: usize, mut parts: Vec<Part>) -> Vec<Node> {
+fn assemble(dirs: usize, mut parts: Vec<Part>) -> Box<[Node]> {
     parts.sort_unstable_by_key(|part| (part.id, part.index));
-    let mut finished: Vec<Option<Vec<Node>>> = vec![None; dirs];
-    while let Some(part) = parts.pop() {
-        let mut nodes: Vec<Node> = Vec::with_capacity(part.nodes.len());
-        for found in part.nodes {
-            let mut node = found.node;
-            if let Some(dir) = found.dir {
-                let children = finished[dir].take().unwrap_or_default();
-                if children.is_empty() && found.only_with_content {
-                    continue;
-                }
-                node.kind = NodeKind::Dir(children);
+    let mut finished: Vec<Vec<Node>> = Vec::new();
+    finished.resize_with(dirs, Vec::new);
+    while let Some(Part {
+        id,
+        mut nodes,
+        dirs,
+        ..
+    }) = parts.pop()
+    {
+        // The last comes first, so that removing one does not move those that follow.
+        for subdir in dirs {
+            let children = std::mem::take(&mut finished[subdir.id]);
+            if children.is_empty() && subdir.only_with_content {
+                nodes.remove(subdir.at);
+            } else {
+                nodes[subdir.at].kind = NodeKind::Dir(children.into());
             }
-            nodes.push(node);
         }
         // Parts of one directory come last part first.
-        if let Some(later) = finished[part.id].take() {
-            nodes.extend(later);
-        }
-        finished[part.id] = Some(nodes);
+        nodes.append(&mut finished[id]);
+        finished[id] = nodes;
     }
-    finished[0].take().unwrap_or_default()
+    finished
+        .first_mut()
+        .map(std::mem::take)
+        .unwrap_or_default()
+        .into()
 }

@@ -309,7 +309,7 @@ impl Search<'_> {
         dir: Dir,
         path: &Path,
         include: Option<&Ignore>,
-    ) -> Result<Vec<Node>, SelectError> {
+    ) -> Result<Box<[Node]>, SelectError> {
         let filters = Filters {
             ignore: self.source.ignore(),
             include,
