@@ -172,8 +172,8 @@ fn built_key(chain: &Chain) -> CacheKey {
     CacheKey(hasher.finish())
 }
 
-/// The layers of an image as a chain.
-fn chain(image: &Image, machine: Machine) -> Result<Chain, BaseError> {
+/// The layers of an image as a chain of what its blobs unpack to.
+pub(crate) fn chain(image: &Image, machine: Machine) -> Result<Chain, BaseError> {
     let diff_ids = &image.config().diff_ids;
     if diff_ids.len() != image.layers().len() {
         return Err(BaseError::Layers {

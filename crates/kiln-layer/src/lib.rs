@@ -43,7 +43,7 @@ pub use flatten::{FlattenError, flatten};
 pub use list::{Member, MemberKind, list_layer};
 pub use merge::{MergeError, MergeOptions, MergeReport, untar_merge};
 pub use options::{GzipLevel, LayerCompression, LayerOptions, LayerSummary, ZstdLevel};
-pub use overlay::OverlayXattrs;
+pub use overlay::{OPAQUE, OverlayXattrs, belongs_into_layer};
 pub use reader::ArchiveError;
 pub use recompress::{RecompressError, recompress};
 pub use stream::TarSummary;

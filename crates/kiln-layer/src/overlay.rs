@@ -12,7 +12,7 @@ pub enum OverlayXattrs {
 
 impl OverlayXattrs {
     /// On a directory: nothing below it shows through. The value is `y`.
-    pub(crate) const fn opaque(self) -> &'static str {
+    pub const fn opaque(self) -> &'static str {
         match self {
             Self::Trusted => "trusted.overlay.opaque",
             Self::User => "user.overlay.opaque",
@@ -20,7 +20,7 @@ impl OverlayXattrs {
     }
 
     /// On an empty regular file: the name is not here any more.
-    pub(crate) const fn whiteout(self) -> &'static str {
+    pub const fn whiteout(self) -> &'static str {
         match self {
             Self::Trusted => "trusted.overlay.whiteout",
             Self::User => "user.overlay.whiteout",
@@ -56,11 +56,11 @@ impl OverlayXattrs {
 }
 
 /// The value of [`OverlayXattrs::opaque`].
-pub(crate) const OPAQUE: &[u8] = b"y";
+pub const OPAQUE: &[u8] = b"y";
 
 /// Whether an extended attribute belongs into a layer: `security.capability` and `user.*`, but
 /// not what overlayfs or kiln wrote. Labels and access lists of this machine stay here.
-pub(crate) fn belongs_into_layer(name: &std::ffi::OsStr) -> bool {
+pub fn belongs_into_layer(name: &std::ffi::OsStr) -> bool {
     let Some(name) = name.to_str() else {
         return false;
     };

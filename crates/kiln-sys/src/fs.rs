@@ -26,7 +26,7 @@ mod stepwise;
 #[cfg(test)]
 mod tests;
 
-pub use copy::{copy_file_contents, copy_file_with_holes};
+pub use copy::{copy_file_contents, copy_file_with_holes, data_ranges};
 pub use dir::{Dir, NodeKind};
 pub use entries::{Entry, Listing};
 pub use error::FsError;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::SeekFrom;
@@ -48,20 +49,29 @@ pub fn copy_file_with_holes(from: &File, to: &File) -> io::Result<()> {
     if rustix::fs::ioctl_ficlone(to, from).is_ok() {
         return Ok(());
     }
-    let mut end = 0;
-    loop {
-        let start = match rustix::fs::seek(from, SeekFrom::Data(end)) {
-            Ok(start) => start,
-            // No data from here to the end.
-            Err(Errno::NXIO) => break,
-            Err(error) => return Err(error.into()),
-        };
-        end = rustix::fs::seek(from, SeekFrom::Hole(start))?;
-        rustix::fs::seek(from, SeekFrom::Start(start))?;
-        rustix::fs::seek(to, SeekFrom::Start(start))?;
-        io::copy(&mut io::Read::take(&mut &*from, end - start), &mut &*to)?;
+    for data in data_ranges(from)? {
+        rustix::fs::seek(from, SeekFrom::Start(data.start))?;
+        rustix::fs::seek(to, SeekFrom::Start(data.start))?;
+        let length = data.end - data.start;
+        io::copy(&mut io::Read::take(&mut &*from, length), &mut &*to)?;
     }
     to.set_len(metadata.len())
+}
+
+/// Where a regular file has data, in order; what is between is holes. Moves the file's position.
+pub fn data_ranges(file: &File) -> io::Result<Vec<Range<u64>>> {
+    let mut ranges = Vec::new();
+    let mut end = 0;
+    loop {
+        let start = match rustix::fs::seek(file, SeekFrom::Data(end)) {
+            Ok(start) => start,
+            // No data from here to the end.
+            Err(Errno::NXIO) => return Ok(ranges),
+            Err(error) => return Err(error.into()),
+        };
+        end = rustix::fs::seek(file, SeekFrom::Hole(start))?;
+        ranges.push(start..end);
+    }
 }
 
 #[cfg(test)]
@@ -86,5 +96,8 @@ mod tests {
         to.seek(io::SeekFrom::Start(64 << 20)).unwrap();
         to.read_exact(&mut text).unwrap();
         assert_eq!(&text, b"middle");
+        let ranges = data_ranges(&from).unwrap();
+        assert!(ranges.iter().any(|range| range.contains(&(64 << 20))));
+        assert!(ranges.windows(2).all(|pair| pair[0].end < pair[1].start));
     }
 }

@@ -54,6 +54,9 @@ pub struct Metadata {
     pub gid: u32,
     /// Bytes of content; the length of the target for a symbolic link.
     pub size: u64,
+    /// What it takes on its file system, in units of 512 bytes: fewer than its size for a file with
+    /// holes.
+    pub blocks: u64,
     /// Time of the last change of content.
     pub mtime: FileTime,
     /// Time of the last change of the inode.
@@ -113,6 +116,7 @@ impl Metadata {
             uid: stat.stx_uid,
             gid: stat.stx_gid,
             size: stat.stx_size,
+            blocks: stat.stx_blocks,
             mtime: FileTime::from_raw(stat.stx_mtime),
             ctime: FileTime::from_raw(stat.stx_ctime),
             rdev: Device {
@@ -149,6 +153,11 @@ impl Metadata {
     /// Whether this is a symbolic link.
     pub fn is_symlink(&self) -> bool {
         self.file_type == FileType::Symlink
+    }
+
+    /// Whether this is a regular file that may have holes: it takes less space than its size.
+    pub fn is_sparse(&self) -> bool {
+        self.is_file() && self.blocks.saturating_mul(512) < self.size
     }
 
     /// Whether this is overlayfs' mark for "not here any more": a character device 0:0.
