@@ -21,6 +21,7 @@ const RANKS: &[(&str, Place)] = &[
     ("kiln-graph", Place::Rank(1)),
     ("kiln-layer", Place::Rank(1)),
     ("kiln-disk", Place::Rank(1)),
+    ("kiln-init", Place::Rank(1)),
     ("kiln-exec", Place::Rank(1)),
     ("kiln-tree", Place::Rank(1)),
     ("kiln-frontend", Place::Rank(2)),
