@@ -11,6 +11,8 @@
 //! (`kiln-rootfs`).
 
 mod contents;
+pub mod erofs;
+mod stream;
 mod tree;
 
 pub use contents::{Contents, Segment};
