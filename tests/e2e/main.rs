@@ -20,6 +20,7 @@ mod hostile;
 mod keys;
 mod many_steps;
 mod outputs;
+mod packed;
 mod platforms;
 mod profile;
 mod refuse;

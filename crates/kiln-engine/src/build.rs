@@ -20,7 +20,7 @@ use crate::plan::{Plan, PlannedBuild};
 use crate::remote::{Exporter, RemoteCaches, StepResult};
 use crate::reporter::Reporter;
 use crate::request::{BuildRequest, Context, Dockerfile};
-use crate::{BuildOutcome, Engine};
+use crate::{BuildOutcome, Engine, packed};
 
 impl Engine {
     /// Builds an image, or files, and hands the result to the request's outputs.
@@ -142,6 +142,7 @@ impl Engine {
                 .collect(),
             layers: &queues.all,
             exported: queues.exported(graph, builds),
+            read: packed::read_steps(graph, builds),
             selected: Mutex::default(),
             scans: Mutex::default(),
             remote,

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use kiln_base::trace::Tracer;
 use kiln_base::{CancelToken, Timestamp};
@@ -11,14 +12,18 @@ use kiln_graph::{CopyFrom, CopyOp, CopySource, Unpack};
 use kiln_layer::{MergeOptions, is_archive, untar_merge};
 use kiln_sys::fs::{Dir, FileTime, Owner};
 use kiln_tree::{
-    ContentDigest, CopyItem, CopyOptions, CopySpec, DigestOptions, InlineFile, NewAttributes,
-    NewOwner, NoStatCache, Selection, Source, SourceSpec, copy_item, make_dest_dir,
+    ContentDigest, Contents, CopyItem, CopyOptions, CopySpec, DigestOptions, InlineFile,
+    NewAttributes, NewOwner, NoStatCache, Selection, Source, SourceSpec, Sources, copy_item,
+    make_dest_dir,
 };
 
 use crate::Engine;
 use crate::chain::Chain;
 use crate::context::ContextFiles;
 use crate::error::StepError;
+use crate::layers::LayerQueue;
+use crate::packed::{self, LeftContents};
+use crate::roots::WritableRoot;
 
 /// Where a copy's sources are.
 pub(crate) enum From<'a> {
@@ -40,6 +45,11 @@ pub(crate) struct Selected {
 }
 
 impl Selected {
+    /// What the copy takes.
+    pub(crate) const fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
     /// The digest of all that the copy writes, owners given by name aside.
     pub(crate) const fn digest(&self) -> &[u8; 32] {
         self.digest.as_bytes()
@@ -151,9 +161,37 @@ pub(crate) fn copy(
     (engine, tracer): (&Engine, &Tracer),
     op: &CopyOp,
     selected: &Selected,
-    (below, owners): (&Chain, &Chain),
+    roots: (&Chain, &Chain),
     cancel: &CancelToken,
 ) -> Result<Chain, StepError> {
+    let contents = Contents::Copied;
+    let (root, _) = write((engine, tracer), op, (selected, contents), roots, cancel)?;
+    Ok(root.commit_traced(engine.now(), tracer)?)
+}
+
+/// The same where nobody will read the files: only the layer's blob is kept, as `queue` packs it.
+pub(crate) fn copy_packed(
+    (engine, tracer): (&Engine, &Tracer),
+    op: &CopyOp,
+    (selected, queue): (Arc<Selected>, &LayerQueue<'_>),
+    roots: (&Chain, &Chain),
+    cancel: &CancelToken,
+) -> Result<Chain, StepError> {
+    let taken = (&*selected, Contents::Left);
+    let (root, sources) = write((engine, tracer), op, taken, roots, cancel)?;
+    let contents = Arc::new(LeftContents { selected, sources });
+    let packed = root.commit_packed((engine, queue), contents, engine.now(), tracer);
+    packed.map_err(packed::step_error)
+}
+
+/// Writes what was selected into a new layer on top of `below`.
+fn write(
+    (engine, tracer): (&Engine, &Tracer),
+    op: &CopyOp,
+    (selected, contents): (&Selected, Contents),
+    (below, owners): (&Chain, &Chain),
+    cancel: &CancelToken,
+) -> Result<(WritableRoot, Sources), StepError> {
     let root = tracer.within("mount", || engine.writable_root(below))?;
     let dir = root.dir(engine)?;
     let owner = match &op.chown {
@@ -178,6 +216,7 @@ pub(crate) fn copy(
         // Times are clamped when the layer is written: the result is kept for builds that clamp
         // to another time, and its key does not say to which.
         clamp: None,
+        contents,
     };
     // Files of a context belong to root, but an archive says itself who owns what.
     let named = match owner {
@@ -188,16 +227,17 @@ pub(crate) fn copy(
         owner: named,
         clamp_mtime: None,
     };
-    let writing = tracer.span("copy");
-    for item in selected.selection.items() {
+    let _span = tracer.span("copy");
+    let mut sources = Sources::default();
+    for (number, item) in selected.selection.items().iter().enumerate() {
         match op.unpack {
             Unpack::Archives if unpacked(item, &dir, &options, &merge, cancel)? => {}
-            Unpack::Archives | Unpack::Never => copy_item(item, &dir, &options, cancel)?,
+            Unpack::Archives | Unpack::Never => {
+                sources.push(number, copy_item(item, &dir, &options, cancel)?);
+            }
         }
     }
-    drop(writing);
-    drop(dir);
-    Ok(root.commit_traced(engine.now(), tracer)?)
+    Ok((root, sources))
 }
 
 /// Unpacks the item into the destination, if it is an archive.

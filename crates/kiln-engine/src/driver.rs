@@ -8,7 +8,7 @@ use kiln_base::CancelToken;
 use kiln_base::events::{CacheVerdict, StepNumber, StepOutcome};
 use kiln_base::trace::{STEP, Since, Tracer};
 use kiln_cache::Found;
-use kiln_graph::{CopyFrom, CopyOp, Graph, KeyHasher, Op, Part, RunMount, RunOp, Step};
+use kiln_graph::{CopyFrom, CopyOp, Graph, KeyHasher, Op, Part, RunMount, RunOp, Step, Unpack};
 use kiln_oci::Digest;
 use kiln_solve::{Driver, FastKey, Input, Keys, LookUp};
 use kiln_store::{CacheKey, KeyPart, SlotId};
@@ -53,6 +53,8 @@ pub(crate) struct BuildDriver<'a> {
     /// For each step the queues of the images that will need its layer, so that it is packed as
     /// soon as it exists.
     pub(crate) exported: Vec<Vec<usize>>,
+    /// Which steps' files are read by other steps or outputs.
+    pub(crate) read: Vec<bool>,
     /// What a slow key found out about a copy's sources, for the copy itself.
     pub(crate) selected: Mutex<HashMap<usize, Arc<Selected>>>,
     /// What was found in the context, by [`scan_key`]: several copies often take the same files.
@@ -416,6 +418,18 @@ impl BuildDriver<'_> {
         }
     }
 
+    /// What packs a copy of which only the blob is kept: nobody reads its files, one kind of blob is
+    /// wanted, and the files can be made from it.
+    fn packed_by(&self, index: usize, op: &CopyOp) -> Option<&LayerQueue<'_>> {
+        if self.read[index] || op.unpack != Unpack::Never {
+            return None;
+        }
+        let [queue] = self.exported[index].as_slice() else {
+            return None;
+        };
+        self.layers.get(*queue).filter(|queue| queue.keeps_times())
+    }
+
     /// Which inputs a process sees by bind mounts, and are known by more than their content.
     fn mounted(&self, run: &RunOp, step: &Step) -> Vec<usize> {
         let mut inputs: Vec<usize> = run
@@ -562,8 +576,13 @@ impl BuildDriver<'_> {
         let step = self.step(index);
         let request = self.request(step);
         for input in inputs {
-            if let Product::Root(chain) = input {
+            if let Product::Root(chain) = input
+                && !matches!(step.op, Op::Merge)
+            {
                 self.engine.stack(&chain.layers, cancel)?;
+                if let Some(top) = chain.layers.last() {
+                    self.engine.filled_layer(&top.snapshot, cancel)?;
+                }
             }
         }
         let chain = match &step.op {
@@ -595,7 +614,13 @@ impl BuildDriver<'_> {
                     None => self.select(op, inputs.get(1), tracer, cancel)?,
                 };
                 let roots = (root(0)?, root(op.owners)?);
-                copy::copy((self.engine, tracer), op, &selected, roots, cancel)?
+                match self.packed_by(index, op) {
+                    Some(queue) => {
+                        let packed = (selected, queue);
+                        copy::copy_packed((self.engine, tracer), op, packed, roots, cancel)?
+                    }
+                    None => copy::copy((self.engine, tracer), op, &selected, roots, cancel)?,
+                }
             }
             Op::Merge => root(0)?.with_all(root(1)?),
         };

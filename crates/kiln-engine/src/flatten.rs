@@ -26,6 +26,7 @@ use kiln_sys::fs::Dir;
 use crate::Engine;
 use crate::chain::ChainLayer;
 use crate::error::RootError;
+use crate::packed::{KnownPacked, Place};
 
 /// When layers are flattened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,21 +73,32 @@ const MOST: usize = kiln_sys::mount::MAX_LOWERS - 1;
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     paths: Mutex<HashMap<SnapshotId, PathBuf>>,
+    packed: Mutex<KnownPacked>,
     /// What a block is mounted by, by the name that it has when all of it is flattened.
     blocks: Mutex<HashMap<SnapshotId, Arc<[SnapshotId]>>>,
 }
 
 impl Engine {
-    /// The directory of a snapshot, if it is there.
-    pub(crate) fn find_layer(&self, snapshot: &SnapshotId) -> Result<Option<PathBuf>, RootError> {
+    /// Where a snapshot's files are.
+    pub(crate) fn find_layer(&self, snapshot: &SnapshotId) -> Result<Place, RootError> {
         if let Some(path) = lock(&self.known.paths).get(snapshot) {
-            return Ok(Some(path.clone()));
+            return Ok(Place::Files(path.clone()));
         }
         let Some(found) = self.store.snapshot(snapshot)? else {
-            return Ok(None);
+            return Ok(Place::Nowhere);
         };
-        lock(&self.known.paths).insert(snapshot.clone(), found.path.clone());
-        Ok(Some(found.path))
+        if found.has_files()? {
+            lock(&self.known.paths).insert(snapshot.clone(), found.path.clone());
+            return Ok(Place::Files(found.path));
+        }
+        if lock(&self.known.packed).contains(snapshot) {
+            return Ok(Place::Blob);
+        }
+        if self.packed_layer(snapshot)?.is_none() {
+            return Ok(Place::Nowhere);
+        }
+        lock(&self.known.packed).insert(snapshot.clone());
+        Ok(Place::Blob)
     }
 
     /// Whether all these snapshots are there.
@@ -96,7 +108,7 @@ impl Engine {
         let unknown: Vec<_> = unknown.filter(|id| !paths.contains_key(id)).collect();
         drop(paths);
         for snapshot in unknown {
-            if self.find_layer(snapshot)?.is_none() {
+            if matches!(self.find_layer(snapshot)?, Place::Nowhere) {
                 return Ok(false);
             }
         }
@@ -110,8 +122,17 @@ impl Engine {
         layers: &[ChainLayer],
         cancel: &CancelToken,
     ) -> Result<Vec<SnapshotId>, RootError> {
+        let layers = layers.iter().map(|layer| layer.snapshot.clone());
+        self.stack_of(layers.collect(), cancel)
+    }
+
+    /// The same for snapshots, lowest first.
+    pub(crate) fn stack_of(
+        &self,
+        layers: Vec<SnapshotId>,
+        cancel: &CancelToken,
+    ) -> Result<Vec<SnapshotId>, RootError> {
         let flatten = &self.settings.flatten;
-        let layers: Vec<SnapshotId> = layers.iter().map(|layer| layer.snapshot.clone()).collect();
         if layers.len() <= flatten.above {
             return Ok(layers);
         }
@@ -168,17 +189,18 @@ impl Engine {
         cancel: &CancelToken,
     ) -> Result<SnapshotId, RootError> {
         let id = SnapshotId::flattened(layers);
-        if self.find_layer(&id)?.is_some() {
+        let is_there = || Ok::<_, RootError>(!matches!(self.find_layer(&id)?, Place::Nowhere));
+        if is_there()? {
             return Ok(id);
         }
         let _lock = self.store.lock_snapshot(&id, cancel)?;
-        if self.find_layer(&id)?.is_some() {
+        if is_there()? {
             return Ok(id);
         }
         self.tracer.within("flatten", || {
             // Owners are copied as they are kept, whatever they mean.
             let dirs = layers.iter().rev().map(|layer| {
-                let path = self.layer_path(layer)?;
+                let path = self.filled_layer(layer, cancel)?;
                 Ok(Dir::open(path)?)
             });
             let dirs: Vec<Dir> = dirs.collect::<Result<_, RootError>>()?;

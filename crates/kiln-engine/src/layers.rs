@@ -13,15 +13,17 @@ use kiln_base::trace::{Since, Tracer};
 use kiln_base::{CancelGuard, CancelToken, Timestamp};
 use kiln_graph::KeyHasher;
 use kiln_layer::{
-    DiffOptions, LayerCompression, LayerOptions, WriteTimes, diff, recompress, write_hashed_layer,
+    DiffOptions, LayerCompression, LayerOptions, Upper, WriteTimes, diff_upper, recompress,
+    write_hashed_layer,
 };
 use kiln_oci::{Compression, Descriptor, Family, LayerType, MediaType};
 use kiln_store::{CacheKey, LayerRecord, SnapshotId};
+use kiln_sys::fs::Dir;
 
 use crate::Engine;
 use crate::assemble::ReadyLayer;
 use crate::chain::{Chain, ChainLayer, ImageLayer, Origin};
-use crate::error::LayerError;
+use crate::error::{LayerError, RootError};
 
 /// What decides a layer's bytes, besides its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +40,11 @@ impl LayerFormat {
             .clamp
             .map_or_else(|| "keep".to_owned(), |limit| limit.to_string());
         format!("{} {clamp}", self.compression.fingerprint())
+    }
+
+    /// Whether a layer of this fingerprint has the times that its files have.
+    pub(crate) fn is_unclamped(fingerprint: &str) -> bool {
+        fingerprint.ends_with(" keep")
     }
 }
 
@@ -283,19 +290,56 @@ impl<'a> LayerQueue<'a> {
         below: &[ChainLayer],
         tracer: &Tracer,
     ) -> Result<LayerRecord, LayerError> {
-        let store = &self.engine.store;
-        let fingerprint = self.format.fingerprint();
-        if let Some(record) = store.layer(&top.snapshot, &fingerprint)? {
+        let known = self
+            .engine
+            .store
+            .layer(&top.snapshot, &self.format.fingerprint())?;
+        if let Some(record) = known {
             return Ok(record);
         }
-        let upper = self.engine.layer_dir(&top.snapshot)?;
+        let upper = self.engine.filled_layer(&top.snapshot, &self.cancel)?;
+        let upper = Dir::open(upper).map_err(RootError::from)?;
+        let upper = self.engine.machine.tree(upper);
+        let record = self.write(upper.into(), below, tracer)?;
+        self.note(&top.snapshot, &record)?;
+        Ok(record)
+    }
+
+    /// Remembers the blob of a snapshot.
+    pub(crate) fn note(
+        &self,
+        snapshot: &SnapshotId,
+        record: &LayerRecord,
+    ) -> Result<(), LayerError> {
+        let fingerprint = self.format.fingerprint();
+        Ok(self
+            .engine
+            .store
+            .put_layer(snapshot, &fingerprint, record)?)
+    }
+
+    /// Whether a blob made here has the times that the files have, so that the files can be made from
+    /// it.
+    pub(crate) const fn keeps_times(&self) -> bool {
+        self.format.clamp.is_none()
+    }
+
+    /// Makes the blob of what `upper` changes in the layers below it.
+    pub(crate) fn write(
+        &self,
+        upper: Upper,
+        below: &[ChainLayer],
+        tracer: &Tracer,
+    ) -> Result<LayerRecord, LayerError> {
         let lowers = self.engine.lower_dirs(below, &self.cancel)?;
         let options = DiffOptions {
             xattrs: self.engine.machine.overlay_xattrs(),
             clamp_mtime: self.format.clamp,
         };
-        let changes = tracer.within("diff", || diff(&upper, &lowers, &options, &self.cancel))?;
-        let mut blob = store.blob_writer()?;
+        let changes = tracer.within("diff", || {
+            diff_upper(upper, &lowers, &options, &self.cancel)
+        })?;
+        let mut blob = self.engine.store.blob_writer()?;
         let options = LayerOptions {
             compression: self.format.compression,
             clamp_mtime: self.format.clamp,
@@ -311,13 +355,11 @@ impl<'a> LayerQueue<'a> {
         drop(span);
         let _span = tracer.span("keep the blob");
         let (digest, size) = blob.commit(None)?;
-        let record = LayerRecord {
+        Ok(LayerRecord {
             diff_id: tar.diff_id,
             descriptor: Descriptor::new(self.media_type(), digest, size),
             uncompressed_size: tar.size,
-        };
-        store.put_layer(&top.snapshot, &fingerprint, &record)?;
-        Ok(record)
+        })
     }
 
     /// Compresses a layer of an image anew; what came of it is remembered under its diff id.

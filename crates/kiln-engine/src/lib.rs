@@ -45,6 +45,7 @@ mod mount_points;
 mod mounts;
 mod outcome;
 mod output;
+mod packed;
 mod plan;
 mod redact;
 mod remote;

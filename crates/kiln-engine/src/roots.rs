@@ -2,16 +2,19 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kiln_base::trace::Tracer;
 use kiln_base::{CancelToken, Timestamp};
+use kiln_layer::Elsewhere;
 use kiln_store::{ActiveSnapshot, SnapshotId};
 use kiln_sys::fs::{Dir, Owner};
 use kiln_sys::mount::{Durability, Overlay, Recursion, Upper, bind};
 
 use crate::Engine;
 use crate::chain::{Chain, ChainLayer, Origin};
-use crate::error::RootError;
+use crate::error::{LayerError, RootError};
+use crate::layers::LayerQueue;
 
 /// A root that is being changed: a chain, and a new layer on top that takes the changes.
 pub(crate) struct WritableRoot {
@@ -74,6 +77,38 @@ impl WritableRoot {
         }))
     }
 
+    /// Keeps the new layer as a blob alone, which is packed now, and returns the chain with it on top.
+    /// `contents` says where the contents of files are that are not in the layer.
+    pub(crate) fn commit_packed(
+        self,
+        (engine, queue): (&Engine, &LayerQueue<'_>),
+        contents: Arc<dyn Elsewhere>,
+        created: Timestamp,
+        tracer: &Tracer,
+    ) -> Result<Chain, LayerError> {
+        let Self {
+            mount,
+            layer,
+            below,
+        } = self;
+        tracer.within("unmount", || drop(mount));
+        let dir = Dir::open(layer.upper()).map_err(RootError::from)?;
+        let upper = kiln_layer::Upper {
+            dir: engine.machine.tree(dir),
+            elsewhere: Some(contents),
+        };
+        let record = queue.write(upper, &below.layers, tracer)?;
+        let _span = tracer.span("commit");
+        let snapshot = SnapshotId::random();
+        let parent = below.layers.last().map(|layer| layer.snapshot.clone());
+        layer.commit_packed(&snapshot, parent.as_ref())?;
+        queue.note(&snapshot, &record)?;
+        Ok(below.with(ChainLayer {
+            snapshot,
+            origin: Origin::Step { created },
+        }))
+    }
+
     /// The new layer's directory on disk: for a program that fills an empty root.
     pub(crate) fn upper(&self) -> &std::path::Path {
         self.layer.upper()
@@ -100,13 +135,28 @@ impl Engine {
         layers: &[ChainLayer],
         cancel: &CancelToken,
     ) -> Result<Vec<Dir>, RootError> {
-        let stack = self.stack(layers, cancel)?;
-        stack.iter().rev().map(|id| self.layer_dir(id)).collect()
+        let layers = layers.iter().map(|layer| layer.snapshot.clone());
+        self.lower_dirs_of(layers.collect(), cancel)
     }
 
+    /// The same for snapshots, lowest first.
+    pub(crate) fn lower_dirs_of(
+        &self,
+        layers: Vec<SnapshotId>,
+        cancel: &CancelToken,
+    ) -> Result<Vec<Dir>, RootError> {
+        let stack = self.stack_of(layers, cancel)?;
+        let dir = |id| {
+            let path = self.filled_layer(id, cancel)?;
+            Ok(self.machine.tree(Dir::open(path)?))
+        };
+        stack.iter().rev().map(dir).collect()
+    }
+
+    /// The directory of a layer. One that a step stands on has been filled by then; what else asks
+    /// can't be cancelled.
     pub(crate) fn layer_path(&self, snapshot: &SnapshotId) -> Result<PathBuf, RootError> {
-        let found = self.find_layer(snapshot)?;
-        found.ok_or_else(|| RootError::LayerGone(snapshot.clone()))
+        self.filled_layer(snapshot, &CancelToken::new())
     }
 
     /// One layer's own directory, as it is in the store.

@@ -13,7 +13,7 @@ use kiln_base::events::StepNumber;
 use kiln_layer::{
     BlobFormat, UnpackOptions, UnpackReport, UnpackTimes, resolve_against, unpack_timed,
 };
-use kiln_oci::{Family, MediaType};
+use kiln_oci::{Descriptor, Digest, Family, MediaType};
 use kiln_store::ActiveSnapshot;
 use kiln_sys::fs::Dir;
 
@@ -25,14 +25,14 @@ use crate::reporter::Reporter;
 pub(crate) use self::arriving::Arrival;
 
 /// A layer's blob, being read.
-type LayerBlob = Box<dyn Read + Send>;
+pub(crate) type LayerBlob = Box<dyn Read + Send>;
 
 /// Opens the blob of the layer with this number.
 type OpenBlob<'a> = &'a (dyn Fn(usize, &ImageLayer) -> Result<LayerBlob, RootError> + Sync);
 
 /// A layer that was unpacked but is not yet completed and kept.
-struct Unpacked {
-    snapshot: ActiveSnapshot,
+pub(crate) struct Unpacked {
+    pub(crate) snapshot: ActiveSnapshot,
     report: UnpackReport,
 }
 
@@ -132,13 +132,31 @@ impl Engine {
         let blob = open(image)?;
         let item = format!("unpacking {}", short(image));
         reporter.progress(number, &item, 0, Some(image.blob.size));
-        let digest = &image.blob.digest;
+        let mut span = reporter.tracer(number).span("unpack layer");
+        span.text("digest", || image.blob.digest.to_string());
+        span.number("compressed_bytes", image.blob.size);
+        let times = UnpackTimes::of(&reporter.tracer(number));
+        let unpacked = self.unpack_blob(blob, (&image.blob, &image.diff_id), (&times, cancel));
+        times.note(&mut span);
+        drop(span);
+        let unpacked = unpacked?;
+        reporter.progress(number, &item, image.blob.size, Some(image.blob.size));
+        Ok(Some(unpacked))
+    }
+
+    /// Unpacks a layer's blob into a new snapshot.
+    pub(crate) fn unpack_blob(
+        &self,
+        blob: LayerBlob,
+        (descriptor, diff_id): (&Descriptor, &Digest),
+        progress: (&UnpackTimes, &CancelToken),
+    ) -> Result<Unpacked, RootError> {
         let snapshot = self.store.begin_snapshot()?;
         let into = self.machine.tree(Dir::open(snapshot.upper())?);
         let options = UnpackOptions {
             // Docker's media types don't say the compression for certain: containerd looks at the
             // bytes, too, and there are images that need it.
-            format: match image.blob.media_type {
+            format: match descriptor.media_type {
                 MediaType::Layer(layer) if layer.family == Family::Oci => {
                     BlobFormat::Is(layer.compression)
                 }
@@ -146,21 +164,29 @@ impl Engine {
             },
             xattrs: self.machine.overlay_xattrs(),
             expected: None,
-            diff_id: Some(image.diff_id.clone()),
+            diff_id: Some(diff_id.clone()),
         };
-        let mut span = reporter.tracer(number).span("unpack layer");
-        span.text("digest", || digest.to_string());
-        span.number("compressed_bytes", image.blob.size);
-        let times = UnpackTimes::of(&reporter.tracer(number));
-        let unpacked = unpack_timed(blob, &into, &options, (&times, cancel));
-        times.note(&mut span);
-        drop(span);
-        let report = unpacked.map_err(|source| RootError::Unpack {
-            layer: digest.clone(),
+        let report = unpack_timed(blob, &into, &options, progress);
+        let report = report.map_err(|source| RootError::Unpack {
+            layer: descriptor.digest.clone(),
             source,
         })?;
-        reporter.progress(number, &item, image.blob.size, Some(image.blob.size));
-        Ok(Some(Unpacked { snapshot, report }))
+        Ok(Unpacked { snapshot, report })
+    }
+
+    /// Takes from the layers below what an unpacked layer leaves to them.
+    pub(crate) fn resolve(
+        &self,
+        unpacked: &Unpacked,
+        into: &Dir,
+        lowers: &[Dir],
+    ) -> Result<(), RootError> {
+        let report = &unpacked.report;
+        let resolved = resolve_against(report, into, lowers, self.machine.overlay_xattrs());
+        resolved.map_err(|source| RootError::Unpack {
+            layer: report.diff_id.clone(),
+            source,
+        })
     }
 
     /// Takes from the layers below what an unpacked layer leaves to them, and keeps it.
@@ -174,16 +200,7 @@ impl Engine {
         let layer = &chain.layers[index];
         let into = self.machine.tree(Dir::open(unpacked.snapshot.upper())?);
         let lowers = self.lower_dirs(&chain.layers[..index], cancel)?;
-        resolve_against(
-            &unpacked.report,
-            &into,
-            &lowers,
-            self.machine.overlay_xattrs(),
-        )
-        .map_err(|source| RootError::Unpack {
-            layer: unpacked.report.diff_id.clone(),
-            source,
-        })?;
+        self.resolve(&unpacked, &into, &lowers)?;
         let parent = chain.layers[..index].last().map(|layer| &layer.snapshot);
         unpacked.snapshot.commit(&layer.snapshot, parent)?;
         Ok(())

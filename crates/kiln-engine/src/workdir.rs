@@ -39,6 +39,7 @@ pub(crate) fn make(
         },
         now: file_time(engine.now()),
         clamp: None,
+        contents: kiln_tree::Contents::Copied,
     };
     tracer.within("copy", || make_dest_dir(&dir, &options))?;
     drop(dir);

@@ -1,7 +1,11 @@
 //! What a layer does to the tree below it.
 
 use std::ffi::OsString;
+use std::fmt::Debug;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use kiln_sys::fs::{Device, Dir, FileTime};
 use kiln_sys::xattr::Xattr;
@@ -10,8 +14,44 @@ use kiln_sys::xattr::Xattr;
 /// its other entries, a directory before what is in it), and the tree their file contents are in.
 #[derive(Debug)]
 pub struct Changes {
-    pub(crate) root: Dir,
+    pub(crate) upper: Upper,
     pub(crate) list: Vec<Change>,
+}
+
+/// The upper directory of an overlay, and where the contents of its files are.
+#[derive(Debug)]
+pub struct Upper {
+    /// The directory.
+    pub dir: Dir,
+    /// Where those contents are that are elsewhere.
+    pub elsewhere: Option<Arc<dyn Elsewhere>>,
+}
+
+/// Contents of files that were copied without them: a file in the upper directory has the size and
+/// the attributes, and reads as zeros.
+///
+/// A trait, since what is copied, and from where, is the business of crates that this one does not
+/// know.
+pub trait Elsewhere: Debug + Send + Sync {
+    /// Opens the content of the regular file at `path`; `None` if the file has its own.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be opened, or is not what was copied any more.
+    fn open(&self, path: &Path) -> io::Result<Option<File>>;
+
+    /// Asked when what was opened has been read.
+    ///
+    /// # Errors
+    ///
+    /// If it changed meanwhile.
+    fn check(&self, path: &Path, file: &File) -> io::Result<()>;
+}
+
+/// The content of a file, open for reading.
+pub(crate) struct OpenContent<'a> {
+    pub(crate) file: File,
+    elsewhere: Option<&'a dyn Elsewhere>,
 }
 
 /// One change. Paths are relative, without `.`, `..` and trailing `/`; none occurs twice.
@@ -59,6 +99,41 @@ pub enum Node {
     CharDevice(Device),
     /// A block device.
     BlockDevice(Device),
+}
+
+impl From<Dir> for Upper {
+    fn from(dir: Dir) -> Self {
+        Self {
+            dir,
+            elsewhere: None,
+        }
+    }
+}
+
+impl Upper {
+    /// Opens a regular file's content.
+    pub(crate) fn open(&self, path: &Path) -> io::Result<OpenContent<'_>> {
+        if let Some(elsewhere) = &self.elsewhere
+            && let Some(file) = elsewhere.open(path)?
+        {
+            return Ok(OpenContent {
+                file,
+                elsewhere: Some(&**elsewhere),
+            });
+        }
+        Ok(OpenContent {
+            file: self.dir.open_file_beneath(path)?,
+            elsewhere: None,
+        })
+    }
+}
+
+impl OpenContent<'_> {
+    /// Refuses what changed while it was read.
+    pub(crate) fn check(&self, path: &Path) -> io::Result<()> {
+        self.elsewhere
+            .map_or(Ok(()), |elsewhere| elsewhere.check(path, &self.file))
+    }
 }
 
 impl Changes {

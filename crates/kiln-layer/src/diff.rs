@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use kiln_base::{CancelToken, Cancelled, Timestamp};
 use kiln_sys::fs::{Dir, FsError};
 
-use crate::changes::Changes;
+use crate::changes::{Changes, Upper};
 use crate::lower::Lowers;
 use crate::overlay::OverlayXattrs;
 
@@ -72,13 +72,23 @@ pub fn diff(
     options: &DiffOptions,
     cancel: &CancelToken,
 ) -> Result<Changes, DiffError> {
+    diff_upper(upper.try_clone()?.into(), lowers, options, cancel)
+}
+
+/// As [`diff`], for an upper directory whose files may have their contents elsewhere.
+pub fn diff_upper(
+    upper: Upper,
+    lowers: &[Dir],
+    options: &DiffOptions,
+    cancel: &CancelToken,
+) -> Result<Changes, DiffError> {
     let lowers = Lowers {
         roots: lowers,
         xattrs: options.xattrs,
     };
-    let records = walk::walk(upper, lowers, options.clamp_mtime, cancel)?;
+    let records = walk::walk(&upper, lowers, options.clamp_mtime, cancel)?;
     Ok(Changes {
-        root: upper.try_clone()?,
         list: links::select(records),
+        upper,
     })
 }

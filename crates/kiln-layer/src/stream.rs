@@ -178,9 +178,14 @@ impl Stream<'_> {
         let Node::File(size @ 1..) = entry.node else {
             return Ok(());
         };
-        let open = || changes.root.open_file_beneath(&entry.path);
-        let file = self.times.read.time(open)?;
-        self.put_content(&file, size, &entry.path, cancel)
+        let read = |cause| WriteError::Read {
+            path: entry.path.clone(),
+            cause,
+        };
+        let open = || changes.upper.open(&entry.path);
+        let content = self.times.read.time(open).map_err(read)?;
+        self.put_content(&content.file, size, &entry.path, cancel)?;
+        content.check(&entry.path).map_err(read)
     }
 
     /// The end of the archive.

@@ -156,6 +156,36 @@ impl Store {
         }
     }
 
+    /// All layers that were made from a snapshot and whose blobs are still there, each with the
+    /// `options` of [`Store::put_layer`], in the order of those.
+    pub fn layers_of(
+        &self,
+        snapshot: &SnapshotId,
+    ) -> Result<Vec<(String, LayerRecord)>, StoreError> {
+        let mut found = self.index().read(|index| {
+            let mut statement = index.prepare_cached(
+                "SELECT diff_id, media_type, digest, size, uncompressed_size, options FROM layers
+                 WHERE snapshot = ?1 ORDER BY options",
+            )?;
+            let mut rows = statement.query([snapshot.as_str()])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push((row.get(5)?, read_layer(row)?));
+            }
+            Ok(found)
+        })?;
+        let mut missing = Vec::new();
+        for (at, (_, layer)) in found.iter().enumerate() {
+            if !self.has_blob(&layer.descriptor.digest)? {
+                missing.push(at);
+            }
+        }
+        for at in missing.into_iter().rev() {
+            found.remove(at);
+        }
+        Ok(found)
+    }
+
     /// Notes the layer that was made from a snapshot. `options` is a text for all that changes the
     /// layer's bytes; equal texts have to mean equal bytes.
     pub fn put_layer(

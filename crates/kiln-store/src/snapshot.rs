@@ -2,6 +2,9 @@
 //!
 //! The directories have numbers for names. The list of lower directories that `mount(2)` takes must
 //! fit into one page, and with short names several hundred of them do.
+//!
+//! A snapshot may be *packed*: its layer is there as a blob ([`Store::layers_of`]), and its directory
+//! has no files yet. [`ActiveSnapshot::fill`] gives it another one that has.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -30,6 +33,13 @@ pub struct Snapshot {
     /// The snapshot it was made on top of, or for a flattened one the topmost that it was made of;
     /// stays in the store as long as this one.
     pub parent: Option<SnapshotId>,
+}
+
+impl Snapshot {
+    /// Whether its files are there; a packed one has them in a blob only.
+    pub fn has_files(&self) -> Result<bool, StoreError> {
+        exists(&self.path)
+    }
 }
 
 /// A snapshot that is being filled. Dropping it removes it.
@@ -200,6 +210,76 @@ impl ActiveSnapshot {
             (Some(snapshot), _) => Ok(snapshot),
             (None, parent) => Err(SnapshotError::Unknown(parent.unwrap_or(id).clone())),
         }
+    }
+
+    /// As [`ActiveSnapshot::commit`], without the files: they are in a blob, which the caller names
+    /// by [`Store::put_layer`].
+    pub fn commit_packed(
+        self,
+        id: &SnapshotId,
+        parent: Option<&SnapshotId>,
+    ) -> Result<Snapshot, SnapshotError> {
+        remove_tree(&self.upper)?;
+        self.commit(id, parent)
+    }
+
+    /// Gives the packed snapshot `id` these files. Does nothing if it has its files already.
+    ///
+    /// It gets another number and so another directory, and the row that leads there says that it is
+    /// not synced: whatever part of this a loss of power takes back, a row never leads to files that
+    /// it may have damaged.
+    pub fn fill(self, id: &SnapshotId) -> Result<(), SnapshotError> {
+        remove_tree(&self.work)?;
+        let store = self.store.clone();
+        let emptied = store.lease()?.fresh_path();
+        let is_there = store.index().write(|transaction| {
+            let Some(snapshot) = find(transaction, &store, id)? else {
+                return Ok(false);
+            };
+            if !snapshot.has_files()? {
+                self.replace(transaction, &snapshot, &emptied)?;
+            }
+            Ok(true)
+        })?;
+        store.note_unsynced();
+        if exists(&emptied)? {
+            remove_tree(&emptied)?;
+        }
+        if is_there {
+            Ok(())
+        } else {
+            Err(SnapshotError::Unknown(id.clone()))
+        }
+    }
+
+    /// Puts this directory in the place of a snapshot's own, which goes to `emptied`.
+    fn replace(
+        &self,
+        transaction: &Transaction<'_>,
+        snapshot: &Snapshot,
+        emptied: &Path,
+    ) -> Result<(), StoreError> {
+        let number: i64 = transaction.query_row(
+            "UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'snapshots' RETURNING seq",
+            [],
+            |row| row.get(0),
+        )?;
+        transaction
+            .prepare_cached(
+                "UPDATE snapshots SET number = ?2, synced = 0, apparent = NULL, disk = NULL
+                 WHERE id = ?1",
+            )?
+            .execute(params![snapshot.id.as_str(), number])?;
+        let to = self.store.layout().snapshot(number);
+        if exists(&to)? {
+            let aside = self.store.lease()?.fresh_path();
+            fs::rename(&to, aside).map_err(StoreError::io("rename", &to))?;
+        }
+        fs::rename(&self.directory, &to).map_err(StoreError::io("rename", &self.directory))?;
+        if let Some(before) = snapshot.path.parent() {
+            fs::rename(before, emptied).map_err(StoreError::io("rename", before))?;
+        }
+        Ok(())
     }
 
     fn place(

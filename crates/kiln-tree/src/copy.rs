@@ -2,13 +2,14 @@
 
 mod file;
 mod place;
+mod sources;
 mod tree;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kiln_base::CancelToken;
 use kiln_dockerfile::mode::Mode;
-use kiln_sys::fs::{Dir, FileTime, Metadata, NewDirs, Owner};
+use kiln_sys::fs::{Dir, FileTime, LastLink, Metadata, NewDirs, Owner};
 
 use crate::error::CopyError;
 use crate::lexical::components;
@@ -16,6 +17,7 @@ use crate::select::{Content, CopyItem, Selection};
 
 use file::Writer;
 use place::{Place, make_dirs};
+pub use sources::Sources;
 use tree::copy_contents;
 
 /// Of directories that are made on the way, unless an octal `--chmod` says otherwise.
@@ -33,6 +35,18 @@ pub struct CopyOptions {
     pub now: FileTime,
     /// Later times become this one: `SOURCE_DATE_EPOCH`.
     pub clamp: Option<FileTime>,
+    /// What becomes of the contents of regular files.
+    pub contents: Contents,
+}
+
+/// What becomes of the contents of the regular files of a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contents {
+    /// They are copied.
+    Copied,
+    /// They stay where they are: a copy has its size and all its attributes, and reads as zeros.
+    /// [`Sources`] leads to what it stands for. Inline files have their content all the same.
+    Left,
 }
 
 /// The attributes that `--chown` and `--chmod` decide.
@@ -114,23 +128,27 @@ pub fn copy(
     Ok(())
 }
 
-/// Copies one item, as [`copy`] does for all.
+/// Copies one item, as [`copy`] does for all. Returns the path from the root, with no link in it, of
+/// the file, or of the directory that has the contents now.
 pub fn copy_item(
     item: &CopyItem,
     root: &Dir,
     options: &CopyOptions,
     cancel: &CancelToken,
-) -> Result<(), CopyError> {
+) -> Result<PathBuf, CopyError> {
     let writer = Writer { options, cancel };
     match &item.content {
         Content::Inline(file) => {
             let place = Place::for_file(root, options, &item.name)?;
             let written = writer.put_inline(file, &place.dir, &place.name);
             written.map_err(|error| error.within(Path::new(""), &place.path))?;
-            place.settle(options)
+            place.settle(options)?;
+            Ok(place.target)
         }
         Content::Tree { dir, path, node } if item.is_dir() => {
-            copy_contents((dir, path), node, root, options, cancel)
+            copy_contents((dir, path), node, root, options, cancel)?;
+            let dest = components(&options.dest).join("/");
+            Ok(root.resolve_in_root(dest, LastLink::Follow)?.path)
         }
         Content::Tree { dir, path, node } => {
             let place = Place::for_file(root, options, &item.name)?;
@@ -138,7 +156,8 @@ pub fn copy_item(
             writer
                 .put_file(dir, node, &place.dir, &place.name)
                 .map_err(|error| error.within(source, &place.path))?;
-            place.settle(options)
+            place.settle(options)?;
+            Ok(place.target)
         }
     }
 }

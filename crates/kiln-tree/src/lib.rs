@@ -34,7 +34,9 @@ mod stat_cache;
 pub mod users;
 mod xattrs;
 
-pub use copy::{CopyOptions, NewAttributes, NewOwner, copy, copy_item, make_dest_dir};
+pub use copy::{
+    Contents, CopyOptions, NewAttributes, NewOwner, Sources, copy, copy_item, make_dest_dir,
+};
 pub use digest::{ContentDigest, DigestOptions};
 pub use error::{CopyError, DigestError, SelectError};
 pub use glob::{BadPattern, Pattern};

@@ -9,13 +9,24 @@ use kiln_sys::fs::{Dir, FileType, FsError, Metadata};
 use kiln_sys::xattr::Xattr;
 
 use super::DiffError;
+use crate::changes::OpenContent;
 use crate::options::clamp;
 use crate::overlay::belongs_into_layer;
 
 const READ_BYTES: usize = 256 * 1024;
 
-/// An entry in one of the two trees.
-pub(super) struct Side<'a> {
+/// An entry in the upper directory.
+pub(super) struct Ours<'a> {
+    pub(super) dir: &'a Dir,
+    pub(super) metadata: &'a Metadata,
+    /// Those that belong into a layer.
+    pub(super) xattrs: &'a [Xattr],
+    /// Opens the content of a regular file.
+    pub(super) open: &'a dyn Fn() -> io::Result<OpenContent<'a>>,
+}
+
+/// An entry in the trees below.
+pub(super) struct Theirs<'a> {
     pub(super) dir: &'a Dir,
     pub(super) metadata: &'a Metadata,
 }
@@ -42,8 +53,8 @@ impl CompareError {
 /// Whether nothing that a layer stores differs between `upper` and `lower`.
 pub(super) fn unchanged(
     name: &OsStr,
-    (upper, upper_xattrs): (&Side<'_>, &[Xattr]),
-    lower: &Side<'_>,
+    upper: &Ours<'_>,
+    lower: &Theirs<'_>,
     clamp_mtime: Option<Timestamp>,
 ) -> Result<bool, CompareError> {
     let (ours, theirs) = (upper.metadata, lower.metadata);
@@ -65,7 +76,7 @@ pub(super) fn unchanged(
     if timed && (ours.size, mtime(ours)) != (theirs.size, mtime(theirs)) {
         return Ok(false);
     }
-    if !same_xattrs(name, upper_xattrs, lower).map_err(CompareError::Fs)? {
+    if !same_xattrs(name, upper.xattrs, lower).map_err(CompareError::Fs)? {
         return Ok(false);
     }
     // Two files that were written within one tick of the clock, or got their times from elsewhere,
@@ -73,7 +84,7 @@ pub(super) fn unchanged(
     same_content(name, upper, lower)
 }
 
-fn same_xattrs(name: &OsStr, upper: &[Xattr], lower: &Side<'_>) -> Result<bool, FsError> {
+fn same_xattrs(name: &OsStr, upper: &[Xattr], lower: &Theirs<'_>) -> Result<bool, FsError> {
     if !matches!(lower.metadata.file_type, FileType::File | FileType::Dir) {
         return Ok(true);
     }
@@ -82,17 +93,18 @@ fn same_xattrs(name: &OsStr, upper: &[Xattr], lower: &Side<'_>) -> Result<bool, 
     Ok(upper.iter().eq(lower))
 }
 
-fn same_content(name: &OsStr, upper: &Side<'_>, lower: &Side<'_>) -> Result<bool, CompareError> {
+fn same_content(name: &OsStr, upper: &Ours<'_>, lower: &Theirs<'_>) -> Result<bool, CompareError> {
     let fs = CompareError::Fs;
+    let read = |error| CompareError::Read(name.into(), error);
     match upper.metadata.file_type {
         FileType::Symlink => {
             let ours = upper.dir.read_link(name).map_err(fs)?;
             Ok(ours == lower.dir.read_link(name).map_err(fs)?)
         }
         FileType::File if upper.metadata.size > 0 => {
-            let ours = upper.dir.open_file(name).map_err(fs)?;
+            let ours = (upper.open)().map_err(read)?;
             let theirs = lower.dir.open_file(name).map_err(fs)?;
-            same_bytes(&ours, &theirs).map_err(|error| CompareError::Read(name.into(), error))
+            same_bytes(&ours.file, &theirs).map_err(read)
         }
         _ => Ok(true),
     }

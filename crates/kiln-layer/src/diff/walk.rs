@@ -10,7 +10,7 @@ use kiln_sys::fs::{Device, Dir, FileType, FsError, Metadata};
 use kiln_sys::xattr::Xattr;
 
 use super::{DiffError, compare};
-use crate::changes::{Change, Entry, Node};
+use crate::changes::{Change, Entry, Node, Upper};
 use crate::lower::{LowerDir, Lowers, Stack};
 use crate::overlay::{OPAQUE, OverlayXattrs, belongs_into_layer};
 
@@ -48,7 +48,7 @@ struct Real {
 }
 
 struct Walk<'a> {
-    upper: &'a Dir,
+    upper: &'a Upper,
     lowers: Lowers<'a>,
     clamp_mtime: Option<Timestamp>,
     records: Vec<Record>,
@@ -57,7 +57,7 @@ struct Walk<'a> {
 
 /// All records in the order of the layer.
 pub(super) fn walk(
-    upper: &Dir,
+    upper: &Upper,
     lowers: Lowers<'_>,
     clamp_mtime: Option<Timestamp>,
     cancel: &CancelToken,
@@ -89,7 +89,7 @@ impl Walk<'_> {
     /// Records the whiteouts of a directory and leaves its other entries pending.
     fn read(&mut self, at: &PendingDir, parent: Option<usize>) -> Result<(), DiffError> {
         let within = |error: FsError| error.within(&at.path);
-        let upper = self.upper.open_dir_beneath(&at.path)?;
+        let upper = self.upper.dir.open_dir_beneath(&at.path)?;
         let lower = self.lowers.open(&at.stack, &at.path)?;
         let (gone, real) = classify(&upper, &at.path, self.lowers.xattrs)?;
         for name in whiteouts(&lower, at, gone, &real).map_err(within)? {
@@ -101,10 +101,76 @@ impl Walk<'_> {
             });
         }
         for real in real.into_iter().rev() {
-            let pending = pend(real, (&upper, &lower), at, parent, self.clamp_mtime)?;
+            let pending = self.pend(real, (&upper, &lower), at, parent)?;
             self.pending.extend(pending);
         }
         Ok(())
+    }
+
+    /// Compares an entry with what is below it. Nothing comes of an unchanged file with no other
+    /// name.
+    fn pend(
+        &self,
+        real: Real,
+        (upper, lower): (&Dir, &LowerDir),
+        at: &PendingDir,
+        parent: Option<usize>,
+    ) -> Result<Option<Pending>, DiffError> {
+        let within = |error: FsError| error.within(&at.path);
+        let metadata = real.metadata;
+        let path = at.path.join(&real.name);
+        let below = lower.find(&real.name).map_err(within)?;
+        let changed = match &below {
+            Some(below) => {
+                let ours = compare::Ours {
+                    dir: upper,
+                    metadata: &metadata,
+                    xattrs: &real.xattrs,
+                    open: &|| self.upper.open(&path),
+                };
+                let theirs = compare::Theirs {
+                    dir: below.dir,
+                    metadata: &below.metadata,
+                };
+                !compare::unchanged(&real.name, &ours, &theirs, self.clamp_mtime)
+                    .map_err(|error| error.within(&at.path))?
+            }
+            None => true,
+        };
+        let dir = if metadata.is_dir() {
+            let stack = match &below {
+                Some(below) if below.metadata.is_dir() => {
+                    lower.stack_of(&real.name, below).map_err(within)?
+                }
+                _ => Stack::default(),
+            };
+            Some(PendingDir {
+                path: path.clone(),
+                stack,
+                opaque: at.opaque || real.opaque,
+            })
+        } else {
+            None
+        };
+        let shared = (dir.is_none() && metadata.nlink > 1).then_some((metadata.dev, metadata.ino));
+        if !changed && dir.is_none() && shared.is_none() {
+            return Ok(None);
+        }
+        let record = Record {
+            change: Change::Entry(Entry {
+                node: node(upper, &real.name, &metadata).map_err(within)?,
+                path,
+                mode: metadata.mode,
+                uid: metadata.uid,
+                gid: metadata.gid,
+                mtime: metadata.mtime,
+                xattrs: real.xattrs,
+            }),
+            parent,
+            changed,
+            shared,
+        };
+        Ok(Some(Pending { record, dir }))
     }
 }
 
@@ -179,70 +245,6 @@ fn whiteouts(
         }
     }
     Ok(names)
-}
-
-/// Compares an entry with what is below it. Nothing comes of an unchanged file with no other
-/// name.
-fn pend(
-    real: Real,
-    (upper, lower): (&Dir, &LowerDir),
-    at: &PendingDir,
-    parent: Option<usize>,
-    clamp_mtime: Option<Timestamp>,
-) -> Result<Option<Pending>, DiffError> {
-    let within = |error: FsError| error.within(&at.path);
-    let metadata = real.metadata;
-    let path = at.path.join(&real.name);
-    let below = lower.find(&real.name).map_err(within)?;
-    let changed = match &below {
-        Some(below) => {
-            let ours = compare::Side {
-                dir: upper,
-                metadata: &metadata,
-            };
-            let theirs = compare::Side {
-                dir: below.dir,
-                metadata: &below.metadata,
-            };
-            !compare::unchanged(&real.name, (&ours, &real.xattrs), &theirs, clamp_mtime)
-                .map_err(|error| error.within(&at.path))?
-        }
-        None => true,
-    };
-    let dir = if metadata.is_dir() {
-        let stack = match &below {
-            Some(below) if below.metadata.is_dir() => {
-                lower.stack_of(&real.name, below).map_err(within)?
-            }
-            _ => Stack::default(),
-        };
-        Some(PendingDir {
-            path: path.clone(),
-            stack,
-            opaque: at.opaque || real.opaque,
-        })
-    } else {
-        None
-    };
-    let shared = (dir.is_none() && metadata.nlink > 1).then_some((metadata.dev, metadata.ino));
-    if !changed && dir.is_none() && shared.is_none() {
-        return Ok(None);
-    }
-    let record = Record {
-        change: Change::Entry(Entry {
-            node: node(upper, &real.name, &metadata).map_err(within)?,
-            path,
-            mode: metadata.mode,
-            uid: metadata.uid,
-            gid: metadata.gid,
-            mtime: metadata.mtime,
-            xattrs: real.xattrs,
-        }),
-        parent,
-        changed,
-        shared,
-    };
-    Ok(Some(Pending { record, dir }))
 }
 
 fn node(dir: &Dir, name: &OsStr, metadata: &Metadata) -> Result<Node, FsError> {

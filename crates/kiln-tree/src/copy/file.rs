@@ -12,7 +12,7 @@ use kiln_sys::fs::{
 };
 use kiln_sys::xattr::{self, Xattr};
 
-use super::CopyOptions;
+use super::{Contents, CopyOptions};
 use crate::error::CopyError;
 use crate::scan::{Node, NodeKind};
 use crate::select::InlineFile;
@@ -88,7 +88,12 @@ impl Writer<'_> {
         let attributes = &self.options.attributes;
         let mode = attributes.mode_of(node.metadata.mode, false);
         let target = create(to, name, first_mode(mode))?;
-        copy_content(&source, &target, node.metadata.size).map_err(content)?;
+        let size = node.metadata.size;
+        match self.options.contents {
+            Contents::Copied => copy_content(&source, &target, size),
+            Contents::Left => target.set_len(size),
+        }
+        .map_err(content)?;
         let xattrs = xattr::all_of_file(&source).map_err(content)?;
         check(file_metadata(&source, from.ownership()))?;
         let attributes = FileAttributes {

@@ -17,6 +17,8 @@ pub(super) struct Place<'a> {
     pub(super) path: PathBuf,
     pub(super) dir: Dir,
     pub(super) name: OsString,
+    /// Where that is from the root, with no link in it.
+    pub(super) target: PathBuf,
     above: Above,
 }
 
@@ -38,6 +40,7 @@ impl<'a> Place<'a> {
             path: Path::new("/").join(parents.join("/")),
             dir: parent,
             name: source_name.to_os_string(),
+            target: PathBuf::new(),
             above,
         };
         if parents.len() < dest.len() {
@@ -46,11 +49,16 @@ impl<'a> Place<'a> {
             let found = root.resolve_or_make_in_root(dest, LastLink::Follow, &missing)?;
             if found.metadata.is_some_and(|metadata| metadata.is_dir()) {
                 place.dir = root.open_dir_beneath(&found.path)?;
+                place.target = found.path.join(source_name);
                 place.path = Path::new("/").join(found.path);
             } else {
                 place.dir = found.dir;
                 place.name = found.name;
+                place.target = found.path;
             }
+        } else {
+            let parent = root.resolve_in_root(parents.join("/"), LastLink::Follow)?;
+            place.target = parent.path.join(source_name);
         }
         Ok(place)
     }

@@ -15,6 +15,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -23,8 +24,8 @@ use kiln_base::CancelToken;
 use kiln_dockerfile::ignore::Ignore;
 use kiln_sys::fs::{Dir, FileTime, FileType, NodeKind, Owner, Ownership};
 use kiln_tree::{
-    CopyOptions, CopySpec, InlineFile, NewAttributes, NewOwner, Selection, Source, SourceSpec,
-    copy, select,
+    Contents, CopyOptions, CopySpec, InlineFile, NewAttributes, NewOwner, Selection, Source,
+    SourceSpec, Sources, copy, copy_item, select,
 };
 use tempfile::TempDir;
 
@@ -229,6 +230,7 @@ impl CopyLine {
                 },
                 now: NOW,
                 clamp,
+                contents: Contents::Copied,
             },
             from_stage,
         }
@@ -250,10 +252,64 @@ impl CopyLine {
         select(source, &self.spec)
     }
 
+    /// The same by a copy that leaves contents, which are put into place afterwards.
+    fn run_in_two(&self, source: &Tree, dest: &Tree) -> Result<(), String> {
+        let selection = self.select(source).map_err(|error| with_causes(&error))?;
+        let options = CopyOptions {
+            contents: Contents::Left,
+            ..self.options.clone()
+        };
+        let mut sources = Sources::default();
+        let mut result = Ok(());
+        for (number, item) in selection.items().iter().enumerate() {
+            match copy_item(item, &dest.dir, &options, &CancelToken::new()) {
+                Ok(place) => sources.push(number, place),
+                Err(error) => {
+                    result = Err(with_causes(&error));
+                    break;
+                }
+            }
+        }
+        fill(&dest.dir, Path::new(""), &selection, &sources);
+        result
+    }
+
     pub(crate) fn run(&self, source: &Tree, dest: &Tree) -> Result<(), String> {
         let selection = self.select(source).map_err(|error| with_causes(&error))?;
         copy(&selection, &dest.dir, &self.options, &CancelToken::new())
             .map_err(|error| with_causes(&error))
+    }
+}
+
+/// Gives the files below their contents, and keeps all else as it is.
+fn fill(dir: &Dir, below: &Path, selection: &Selection, sources: &Sources) {
+    for entry in dir.entries().unwrap() {
+        let path = below.join(&entry.name);
+        let found = dir.metadata(&entry.name).unwrap();
+        if found.is_dir() {
+            fill(
+                &dir.open_dir(&entry.name).unwrap(),
+                &path,
+                selection,
+                sources,
+            );
+            dir.set_times(&entry.name, found.mtime).unwrap();
+        } else if found.is_file()
+            && let Some(mut source) = sources.open(selection, &path).unwrap()
+        {
+            dir.set_mode(&entry.name, 0o600).unwrap();
+            let place =
+                std::fs::read_link(format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd())).unwrap();
+            let mut target = std::fs::File::options()
+                .write(true)
+                .open(place.join(&entry.name))
+                .unwrap();
+            let copied = std::io::copy(&mut source, &mut target).unwrap();
+            assert_eq!(copied, found.size, "{}", path.display());
+            sources.check(selection, &path, &source).unwrap();
+            dir.set_mode(&entry.name, found.mode).unwrap();
+            dir.set_times(&entry.name, found.mtime).unwrap();
+        }
     }
 }
 
@@ -273,13 +329,18 @@ fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
 /// Carries the `COPY` lines out and shows the destination, or the error.
 #[track_caller]
 pub(crate) fn check(source: &str, dest: &str, lines: &str, expected: &Expect) {
-    let (source, dest) = (Tree::source(source), Tree::dest(dest));
-    let mut text = String::new();
-    for line in lines.trim().lines().map(str::trim) {
-        if let Err(error) = CopyLine::parse(line).run(&source, &dest) {
-            writeln!(text, "{line}: {error}").unwrap();
+    let source = Tree::source(source);
+    let result = |run: fn(&CopyLine, &Tree, &Tree) -> Result<(), String>| {
+        let dest = Tree::dest(dest);
+        let mut text = String::new();
+        for line in lines.trim().lines().map(str::trim) {
+            if let Err(error) = run(&CopyLine::parse(line), &source, &dest) {
+                writeln!(text, "{line}: {error}").unwrap();
+            }
         }
-    }
-    text += &dest.list();
+        text + &dest.list()
+    };
+    let text = result(CopyLine::run);
     expected.assert_eq(&text);
+    assert_eq!(result(CopyLine::run_in_two), text, "contents left at first");
 }
