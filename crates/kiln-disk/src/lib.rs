@@ -12,6 +12,7 @@
 
 mod contents;
 pub mod erofs;
+pub mod ext4;
 mod stream;
 mod tree;
 
