@@ -6,3 +6,7 @@
 //!
 //! Deliberately absent: where images come from (`kiln-engine`), and the formats of disks
 //! (`kiln-disk`).
+
+pub mod manifest;
+pub mod request;
+pub mod spec;

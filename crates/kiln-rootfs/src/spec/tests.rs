@@ -1,0 +1,192 @@
+use super::*;
+
+/// What the configuration with these targets and strategies is read as.
+fn spec(target: &str, strategy: &str) -> Result<Spec, SpecError> {
+    Spec::parse(&format!(
+        r#"{{"config": {{
+            "source": {{"docker_image": {{"image_uri": "app:1"}}}},
+            "target": {{"microvm_rootfs": {target}}},
+            "strategy": {strategy}
+        }}}}"#
+    ))
+}
+
+#[track_caller]
+fn check_error(text: &str, expected: &str) {
+    assert_eq!(Spec::parse(text).unwrap_err().to_string(), expected);
+}
+
+#[track_caller]
+fn check_target_error(target: &str, expected: &str) {
+    let error = spec(target, "{}").unwrap_err();
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn the_documentation_s_examples_are_read() {
+    let text = r#"{
+      "config": {
+        "source": {"docker_image": {
+          "image_uri": "ghcr.io/company/webapp:v1.2.3",
+          "registry_auth": {"username": "github_user", "password": "ghp_token"}
+        }},
+        "target": {"microvm_rootfs": {
+          "format": "ext4",
+          "init_strategy": "INIT_STRATEGY_SYSTEMD",
+          "compression": "gzip",
+          "size_limit_bytes": 2147483648
+        }},
+        "strategy": {"docker_strategy": {
+          "optimize_for_size": true,
+          "remove_dev_packages": true,
+          "preserve_layers": false,
+          "custom_commands": ["apt-get clean", "rm -rf /tmp/*"]
+        }}
+      }
+    }"#;
+    let spec = Spec::parse(text).unwrap();
+    let Source::Image {
+        name,
+        auth: Some(auth),
+    } = &spec.source
+    else {
+        panic!("{:?}", spec.source)
+    };
+    assert_eq!(name, "ghcr.io/company/webapp:v1.2.3");
+    assert_eq!(auth.username.as_deref(), Some("github_user"));
+    assert_eq!(auth.password.expose(), "ghp_token");
+    assert!(!format!("{spec:?}").contains("ghp_token"));
+    assert_eq!(spec.format, Some(DiskFormat::Ext4));
+    assert_eq!(spec.compression, Some(FileCompression::Gzip));
+    assert_eq!(spec.size_limit, Some(2_147_483_648));
+    assert_eq!(spec.init, Some(InitName::Systemd));
+    assert!(spec.optimise.size && spec.optimise.dev_packages && !spec.optimise.docs);
+    assert_eq!(spec.commands, ["apt-get clean", "rm -rf /tmp/*"]);
+}
+
+#[test]
+fn repositories_are_read() {
+    let text = r#"{"config": {
+        "source": {"git_repository": {
+          "clone_url": "https://github.com/company/application.git",
+          "ref": "main",
+          "auth": {"token": "github_token"},
+          "dockerfile_path": "Dockerfile.production"
+        }},
+        "target": {"microvm_rootfs": {"format": "ext4", "init_strategy": "INIT_STRATEGY_CUSTOM"}},
+        "strategy": {"git_strategy": {
+          "build_system": "docker",
+          "build_args": {"ENV": "production", "BUILD_VERSION": "1"},
+          "cache_dependencies": true
+        }}
+    }}"#;
+    let spec = Spec::parse(text).unwrap();
+    let Source::Git(git) = &spec.source else {
+        panic!("{:?}", spec.source)
+    };
+    assert_eq!(git.url, "https://github.com/company/application.git");
+    assert_eq!(git.reference.as_deref(), Some("main"));
+    assert_eq!(git.dockerfile.as_deref(), Some("Dockerfile.production"));
+    assert_eq!(git.build_args["ENV"], "production");
+    assert_eq!(spec.init, Some(InitName::Custom));
+}
+
+#[test]
+fn the_protocol_s_names_are_read() {
+    let spec = spec(
+        r#"{
+            "initStrategy": 2,
+            "runtimeConfig": {"entrypoint": ["/app"], "command": ["serve"], "workingDir": "/srv",
+                "environment": {"camelCase": "a b", "B": ""}, "exposed_ports": ["80/tcp"]},
+            "optimization": {"stripDebugSymbols": true, "removeDocs": true, "removeCache": true,
+                "compressBinaries": false, "preservePaths": ["/keep"], "excludePatterns": ["*.pyc"]},
+            "preserve_paths": ["/too"],
+            "size_limit_bytes": "1024"
+        }"#,
+        r#"{"dockerExtract": {"flattenFilesystem": true, "excludePatterns": ["/x"]}}"#,
+    )
+    .unwrap();
+    assert_eq!(spec.init, Some(InitName::Direct));
+    assert_eq!(spec.runtime.entrypoint, Some(vec!["/app".to_owned()]));
+    assert_eq!(spec.runtime.cmd, Some(vec!["serve".to_owned()]));
+    assert_eq!(spec.runtime.working_dir.as_deref(), Some("/srv"));
+    let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let expected = [variable("B", ""), variable("camelCase", "a b")];
+    assert_eq!(spec.runtime.env, expected);
+    assert_eq!(spec.runtime.exposed_ports, ["80/tcp"]);
+    assert!(spec.optimise.strip && spec.optimise.docs && spec.optimise.cache);
+    assert_eq!(spec.preserve, ["/too", "/keep"]);
+    assert_eq!(spec.exclude, ["*.pyc", "/x"]);
+    assert_eq!(spec.size_limit, Some(1024));
+}
+
+#[test]
+fn config_may_be_left_out() {
+    let text = r#"{
+        "source": {"docker_image": {"image_uri": "a"}},
+        "target": {"microvm_rootfs": {}}
+    }"#;
+    assert!(Spec::parse(text).is_ok());
+}
+
+#[test]
+fn what_is_unknown_is_named() {
+    check_target_error(
+        r#"{"fromat": "ext4"}"#,
+        "`config.target.microvm_rootfs.fromat` is no part of a configuration",
+    );
+    check_target_error(
+        r#"{"format": "ntfs"}"#,
+        "`config.target.microvm_rootfs.format` is `ntfs`; it can be ext4, erofs, squashfs, cpio",
+    );
+    check_target_error(
+        r#"{"size_limit_bytes": -1}"#,
+        "`config.target.microvm_rootfs.size_limit_bytes` has to be a whole number of bytes",
+    );
+    check_target_error(
+        r#"{"preserve_paths": ["a", 1]}"#,
+        "`config.target.microvm_rootfs.preserve_paths[1]` has to be a text",
+    );
+    check_error("[]", "`the configuration` has to be an object");
+    check_error("{", "the configuration is no JSON");
+    check_error("{}", "`source` is missing");
+    check_error(r#"{"config": {}}"#, "`config.source` is missing");
+}
+
+#[test]
+fn what_can_t_be_done_is_refused() {
+    let strategy = |text: &str| spec("{}", text).unwrap_err().to_string();
+    assert_eq!(
+        strategy(r#"{"docker_strategy": {"preserve_layers": true}}"#),
+        "`config.strategy.docker_strategy.preserve_layers` can't be done: a disk has one file \
+         system, into which all layers are merged"
+    );
+    assert!(strategy(r#"{"nodejs": {}}"#).contains("`config.strategy.nodejs` can't be done"));
+    assert!(strategy(r#"{"git_strategy": {}}"#).contains("the source is no git repository"));
+    assert_eq!(
+        strategy(r#"{"docker_strategy": {}, "docker_extract": {}}"#),
+        "`config.strategy.docker_strategy` and `config.strategy.docker_extract` can't both be given"
+    );
+    check_target_error(
+        r#"{"optimization": {"compress_binaries": true}}"#,
+        "`config.target.microvm_rootfs.optimization.compress_binaries` can't be done: packed \
+         programs start slower and take more memory; compress the disk instead",
+    );
+    check_error(
+        r#"{"config": {"tenant": {}}}"#,
+        "`config.tenant` can't be done: it is part of a service, not of one disk",
+    );
+    check_error(
+        r#"{"config": {}, "webhook": {}}"#,
+        "`webhook` can't be done: it is part of a service, not of one disk",
+    );
+}
+
+#[test]
+fn a_name_is_given_once() {
+    check_target_error(
+        r#"{"init_strategy": 1, "initStrategy": 2}"#,
+        "`config.target.microvm_rootfs.initStrategy` and \
+         `config.target.microvm_rootfs.init_strategy` can't both be given",
+    );
+}
