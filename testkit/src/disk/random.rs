@@ -93,7 +93,7 @@ impl Shape {
         Self {
             names,
             depth: 60,
-            times: -(1 << 31)..=(3 << 32) + (1 << 31) - 1,
+            times: -(1 << 31)..=(2 << 32) + (1 << 31) - 1,
             nanoseconds: true,
             xattr_bytes: 3000,
             acls: true,
