@@ -51,15 +51,16 @@ impl Store {
         let Some(record) = self.index().read(|index| find_record(index, key))? else {
             return Ok(None);
         };
-        let snapshot = record.snapshot.clone().map(Protected::Snapshot);
-        if snapshot
-            .as_ref()
-            .is_some_and(|object| self.protects(object))
-        {
+        let protected = match &record.snapshot {
+            Some(id) => self.protects(&Protected::Snapshot(id.clone())),
+            None => false,
+        };
+        let lease = self.lease()?;
+        if protected {
+            lease.note_used(Some(&record.key), record.snapshot.as_ref());
             return Ok(Some(record));
         }
         // It may be another record by now, or none; this look counts.
-        let lease = self.lease()?;
         let found = self.index().write(|transaction| {
             let Some(record) = find_record(transaction, key)? else {
                 return Ok(None);
@@ -68,19 +69,23 @@ impl Store {
             transaction
                 .prepare_cached("UPDATE cache SET last_used = max(last_used, ?2) WHERE key = ?1")?
                 .execute(params![record.key.0, now])?;
-            let object = record.snapshot.clone().map(Protected::Snapshot);
-            if let Some(object) = &object {
-                lease.record(transaction, object)?;
-            }
+            let mut protected = Vec::new();
             if let Some(id) = &record.snapshot {
+                let object = Protected::Snapshot(id.clone());
+                lease.record(transaction, &object)?;
+                protected.push(object);
+                if let Some(place) = crate::snapshot::place_of(transaction, id)? {
+                    protected.extend(lease.record_companions(transaction, place)?);
+                }
                 crate::snapshot::use_snapshot(transaction, self, id)?;
             }
-            Ok(Some((record, object)))
+            Ok(Some((record, protected)))
         })?;
-        Ok(found.map(|(record, object)| {
-            if let Some(object) = &object {
+        Ok(found.map(|(record, protected)| {
+            for object in &protected {
                 lease.remember(object);
             }
+            lease.note_used(Some(&record.key), record.snapshot.as_ref());
             record
         }))
     }

@@ -205,18 +205,20 @@ impl Recording {
     }
 }
 
+/// After so many builds the history is trimmed.
+const TRIM_EVERY: i64 = 16;
+
 const COMPLETED: &str = "completed";
 const FAILED: &str = "failed";
 const CANCELLED: &str = "cancelled";
 
 impl Store {
-    /// Begins to record a build, and removes the oldest ones beyond `limits`.
+    /// Begins to record a build. Now and then, removes the oldest ones beyond `limits`.
     pub fn begin_build(
         &self,
         start: &BuildStart,
         limits: HistoryLimits,
     ) -> Result<Recording, StoreError> {
-        self.trim_builds(limits)?;
         let id = random_hex();
         let path = self.layout().build_log(&id);
         // The lock makes the file. It comes before the row: a row without a lock is interrupted.
@@ -224,7 +226,7 @@ impl Store {
         let lock = lock.map_err(|error| StoreError::io("lock", &error.path)(error.cause))?;
         let log = LogWriter::new(lock.file(), &path)?;
         let now = to_column(self.now());
-        self.index().write(|transaction| {
+        let number = self.index().write(|transaction| {
             transaction
                 .prepare_cached(
                     "INSERT INTO builds
@@ -240,8 +242,12 @@ impl Store {
                     start.platforms.join("\n"),
                     now
                 ])?;
-            Ok(())
+            Ok(transaction.last_insert_rowid())
         })?;
+        // All logs are looked at for that, as many as there are builds.
+        if number % TRIM_EVERY == 0 {
+            self.trim_builds(limits)?;
+        }
         Ok(Recording {
             store: self.clone(),
             id,

@@ -1,10 +1,12 @@
 //! The SQLite file with everything that is not bytes of content: names, records, protections.
 
+use std::cell::Cell;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use kiln_base::Timestamp;
+use kiln_base::trace::Tracer;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
@@ -134,7 +136,15 @@ CREATE TABLE downloads (
 /// A mutex suffices: no statement takes longer than some microseconds, and SQLite lets only one
 /// writer in anyway.
 #[derive(Debug)]
-pub(crate) struct Index(Mutex<Connection>);
+pub(crate) struct Index {
+    connection: Mutex<Connection>,
+    tracer: OnceLock<Tracer>,
+}
+
+thread_local! {
+    /// How often this thread slept because another process had the index.
+    static SLEPT: Cell<u64> = const { Cell::new(0) };
+}
 
 impl Index {
     /// Opens the file without looking at what is inside; makes an empty one where there is none.
@@ -151,7 +161,10 @@ impl Index {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-        Ok(Self(Mutex::new(connection)))
+        Ok(Self {
+            connection: Mutex::new(connection),
+            tracer: OnceLock::new(),
+        })
     }
 
     /// What the file says it is.
@@ -228,7 +241,9 @@ impl Index {
         change: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut connection = self.connection();
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.noting_waits(|| {
+            connection.transaction_with_behavior(TransactionBehavior::Immediate)
+        })?;
         let done = change(&transaction)?;
         transaction.commit()?;
         Ok(done)
@@ -242,8 +257,33 @@ impl Index {
         Ok(())
     }
 
+    /// What takes the times of waiting for other processes, from now on.
+    pub(crate) fn trace(&self, tracer: &Tracer) {
+        let _ = self.tracer.set(tracer.clone());
+    }
+
+    /// What was given to [`Index::trace`].
+    pub(crate) fn tracer(&self) -> Option<&Tracer> {
+        self.tracer.get()
+    }
+
+    /// Does what may wait for another process, and says how long it waited.
+    fn noting_waits<T>(&self, work: impl FnOnce() -> T) -> T {
+        let Some(tracer) = self.tracer.get() else {
+            return work();
+        };
+        let (since, slept) = (tracer.since(), SLEPT.get());
+        let done = work();
+        if SLEPT.get() != slept {
+            tracer.waited("wait for the index", since);
+        }
+        done
+    }
+
     fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -269,6 +309,7 @@ fn wait_when_busy(attempt: i32) -> bool {
     const LONGEST: u64 = 4_000;
     const ATTEMPTS: i32 = 15_000;
     let microseconds = 50_u64 << attempt.clamp(0, 8);
+    SLEPT.set(SLEPT.get() + 1);
     std::thread::sleep(Duration::from_micros(microseconds.min(LONGEST)));
     attempt < ATTEMPTS
 }

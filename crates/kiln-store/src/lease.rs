@@ -10,16 +10,20 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use kiln_base::Timestamp;
 use kiln_oci::Digest;
 use kiln_sys::lock::FileLock;
 use rusqlite::{Transaction, params};
 
 use crate::id::random_hex;
-use crate::index::Index;
+use crate::index::{Index, to_column};
 use crate::layout::Layout;
 use crate::lock::try_lock_file;
 use crate::tree::{Space, measure, remove_tree};
-use crate::{SnapshotId, Store, StoreError};
+use crate::{CacheKey, SnapshotId, Store, StoreError};
+
+/// How many snapshots [`Lease::record_companions`] looks at.
+const COMPANIONS: i64 = 64;
 
 /// Something that a lease keeps from being pruned, with all that it needs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -38,6 +42,14 @@ pub(crate) struct Lease {
     lock: FileLock,
     names: AtomicU64,
     remembered: Mutex<HashSet<Protected>>,
+    used: Mutex<Used>,
+}
+
+/// What was found while it was protected already: that it was used is written when the lease ends.
+#[derive(Debug, Default)]
+struct Used {
+    records: HashSet<CacheKey>,
+    snapshots: HashSet<SnapshotId>,
 }
 
 impl Protected {
@@ -79,6 +91,7 @@ impl Lease {
             lock,
             names: AtomicU64::new(0),
             remembered: Mutex::default(),
+            used: Mutex::default(),
         })
     }
 
@@ -116,9 +129,45 @@ impl Lease {
         self.remembered().contains(object)
     }
 
+    /// Protects the snapshots that were made soon after the one with this number and last used at the
+    /// same time, too: where one of them is used, the others mostly are, and this spares each a
+    /// transaction of its own. Returns what is then to be remembered.
+    pub(crate) fn record_companions(
+        &self,
+        transaction: &Transaction<'_>,
+        (number, last_used): (i64, i64),
+    ) -> Result<Vec<Protected>, StoreError> {
+        let mut statement = transaction.prepare_cached(
+            "INSERT OR IGNORE INTO protected SELECT ?1, ?2, id FROM snapshots
+                WHERE number > ?3 AND number <= ?4 AND last_used = ?5 RETURNING object",
+        )?;
+        let last = number.saturating_add(COMPANIONS);
+        let ids = statement.query_map(
+            params![self.id, Protected::SNAPSHOT, number, last, last_used],
+            |row| row.get::<_, String>(0),
+        )?;
+        let protected = ids.map(|id| Ok(Protected::Snapshot(SnapshotId::from_index(id?))));
+        protected.collect()
+    }
+
+    /// Notes that a record, or a snapshot, was used.
+    pub(crate) fn note_used(&self, record: Option<&CacheKey>, snapshot: Option<&SnapshotId>) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.records.extend(record.copied());
+        if let Some(snapshot) = snapshot
+            && !used.snapshots.contains(snapshot)
+        {
+            used.snapshots.insert(snapshot.clone());
+        }
+    }
+
     /// Gives everything up. What fails here is made good by whoever reaps the lease.
-    pub(crate) fn end(&self, index: &Index) {
-        let forgotten = index.write(|transaction| forget(transaction, &self.id));
+    pub(crate) fn end(&self, index: &Index, now: Timestamp) {
+        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
+        let forgotten = index.write(|transaction| {
+            used.write(transaction, now)?;
+            forget(transaction, &self.id)
+        });
         let removed = remove_tree(&self.directory);
         if forgotten.is_ok() && removed.is_ok() {
             let _ = fs::remove_file(self.lock.path());
@@ -129,6 +178,24 @@ impl Lease {
         self.remembered
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Used {
+    /// Writes one time for all, by which they are later known as each other's companions.
+    fn write(&self, transaction: &Transaction<'_>, now: Timestamp) -> Result<(), StoreError> {
+        let now = to_column(now);
+        let mut statement = transaction
+            .prepare_cached("UPDATE cache SET last_used = max(last_used, ?2) WHERE key = ?1")?;
+        for key in &self.records {
+            statement.execute(params![key.0, now])?;
+        }
+        let mut statement = transaction
+            .prepare_cached("UPDATE snapshots SET last_used = max(last_used, ?2) WHERE id = ?1")?;
+        for id in &self.snapshots {
+            statement.execute(params![id.as_str(), now])?;
+        }
+        Ok(())
     }
 }
 

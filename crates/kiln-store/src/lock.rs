@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use kiln_base::CancelToken;
+use kiln_base::trace::Tracer;
 use kiln_sys::lock::{FileLock, LockKind};
 
 use crate::{Store, StoreError};
@@ -24,7 +25,16 @@ impl Store {
     ///
     /// Ends early with [`StoreError::Cancelled`] when `cancel` is set.
     pub fn lock(&self, name: &str, cancel: &CancelToken) -> Result<StoreLock, StoreError> {
-        wait_for(cancel, || self.try_lock(name))
+        if let Some(lock) = self.try_lock(name)? {
+            return Ok(lock);
+        }
+        let tracer = self.index().tracer();
+        let since = tracer.map(Tracer::since);
+        let lock = wait_for(cancel, || self.try_lock(name));
+        if let (Some(tracer), Some(since)) = (tracer, since) {
+            tracer.waited("wait for a lock", since);
+        }
+        lock
     }
 
     /// Holds the lock `name`, unless somebody else does.

@@ -86,7 +86,11 @@ impl Store {
         if found.is_none() || self.protects(&object) {
             return Ok(found);
         }
-        self.protect(&object, |transaction| use_snapshot(transaction, self, id))
+        let found = self.protect(&object, |transaction| use_snapshot(transaction, self, id))?;
+        if found.is_some() {
+            self.lease()?.note_used(None, Some(id));
+        }
+        Ok(found)
     }
 
     /// The snapshot and all below it, topmost first: what overlayfs stacks. Empty if there is no
@@ -336,6 +340,18 @@ fn find(
         path: store.snapshot_files(number),
         parent: parent.map(SnapshotId::from_index),
     }))
+}
+
+/// A snapshot's number, and when it was last used: what [`crate::lease::Lease::record_companions`]
+/// goes by.
+pub(crate) fn place_of(
+    index: &Connection,
+    id: &SnapshotId,
+) -> Result<Option<(i64, i64)>, StoreError> {
+    let mut statement =
+        index.prepare_cached("SELECT number, last_used FROM snapshots WHERE id = ?1")?;
+    let row = statement.query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)));
+    Ok(row.optional()?)
 }
 
 /// Finds a snapshot and notes that it was used.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_base::Timestamp;
+use kiln_base::trace::Tracer;
 use kiln_sys::lock::{FileLock, LockKind};
 use rusqlite::OptionalExtension as _;
 
@@ -98,6 +99,14 @@ impl Store {
         };
         store.recover()?;
         Ok(store)
+    }
+
+    /// Says from now on, to this tracer, how long it waits for other processes: for the index, and
+    /// for locks.
+    pub fn trace(&self, tracer: &Tracer) {
+        if tracer.is_on() {
+            self.index().trace(tracer);
+        }
     }
 
     /// The store's root directory.
@@ -264,7 +273,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let lease = self.lease.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(lease) = lease.take() {
-            lease.end(&self.index);
+            lease.end(&self.index, self.clock.now());
         }
     }
 }

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use super::FLUSH_BYTES;
 use crate::StoreError;
 
-/// Fast: events are written while a build runs.
-const LEVEL: i32 = 3;
+/// Fast, and with small tables: most builds have little to tell, and making the tables of a higher
+/// level would take longer than that.
+const LEVEL: i32 = 1;
 
 /// Writes lines.
 pub(super) struct LogWriter {

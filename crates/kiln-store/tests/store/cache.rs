@@ -1,10 +1,10 @@
 //! Records of the build cache.
 
 use expect_test::{Expect, expect};
-use kiln_store::{CacheKey, KeyPart, SlotId, SnapshotId};
+use kiln_store::{CacheKey, KeyPart, PruneCache, PruneImages, PrunePolicy, SlotId, SnapshotId};
 
 use crate::script::{key, run};
-use crate::support::TestStore;
+use crate::support::{TestStore, add_snapshot};
 
 #[track_caller]
 #[expect(clippy::needless_pass_by_value, reason = "the macro makes a value")]
@@ -110,4 +110,42 @@ fn keys_print_as_hexadecimal() {
         format!("{:?}", CacheKey([0xab; 32])),
         format!("CacheKey({})", "ab".repeat(32))
     );
+}
+
+#[test]
+fn what_was_used_together_is_kept_by_the_first_look() {
+    let mut test = TestStore::new();
+    let ids: Vec<_> = (0..3).map(|_| SnapshotId::random()).collect();
+    let names = ["one", "two", "three"];
+    for (id, name) in ids.iter().zip(names) {
+        add_snapshot(&test.store, id, None, 10);
+        test.store.cache_put(&key(name), Some(id), b"").unwrap();
+    }
+    // Only the first two are used together.
+    for name in &names[..2] {
+        test.store.cache_get(&key(name)).unwrap();
+    }
+    test.set_time(7);
+    test.reopen();
+    test.store.cache_get(&key("one")).unwrap();
+    let other = test.open_again();
+    let all = PrunePolicy {
+        images: PruneImages::Keep,
+        cache: PruneCache::All,
+        older_than: None,
+        keep_bytes: None,
+    };
+    other.prune(&all).unwrap();
+    let there = |id| other.snapshot(id).unwrap().is_some();
+    assert_eq!(
+        ids.iter().map(there).collect::<Vec<_>>(),
+        [true, true, false]
+    );
+    drop(other);
+    // That it was used is written when the handle ends.
+    test.set_time(9);
+    assert!(test.store.cache_get(&key("two")).unwrap().is_some());
+    test.reopen();
+    let record = test.store.cache_get(&key("two")).unwrap().unwrap();
+    assert_eq!(record.last_used.seconds(), 9);
 }

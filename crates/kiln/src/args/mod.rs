@@ -25,6 +25,7 @@ mod store;
 mod transfer;
 mod values;
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -160,10 +161,47 @@ pub(crate) fn table() -> clap::Command {
     table.help_template(template)
 }
 
+/// A command line that says `kiln build`, without the tables of all other commands: those take
+/// longer to make than most builds in which nothing changed have left.
+#[derive(Debug, Parser)]
+#[command(name = "kiln", version, subcommand_required = true)]
+struct BuildCli {
+    #[command(flatten)]
+    globals: GlobalArgs,
+    #[command(subcommand)]
+    command: BuildCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum BuildCommand {
+    Build(Box<BuildArgs>),
+}
+
+/// Parses a command line that says `kiln build` and has no mistake; `None` for others, which the
+/// whole table understands or explains.
+fn parse_build(words: &[OsString]) -> Option<Cli> {
+    if !words.iter().any(|word| word == "build") {
+        return None;
+    }
+    let BuildCli { globals, command } = BuildCli::try_parse_from(words).ok()?;
+    let BuildCommand::Build(args) = command;
+    Some(Cli {
+        globals,
+        command: Command::Build(args),
+    })
+}
+
 /// Parses a command line, the program's name first.
-pub(crate) fn parse(
-    words: impl IntoIterator<Item = std::ffi::OsString>,
-) -> Result<Cli, clap::Error> {
+pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let words: Vec<OsString> = words.into_iter().collect();
+    if let Some(cli) = parse_build(&words) {
+        return Ok(cli);
+    }
+    parse_any(words)
+}
+
+/// Parses by the whole table.
+fn parse_any(words: Vec<OsString>) -> Result<Cli, clap::Error> {
     let mut matches = table().try_get_matches_from(words)?;
     let cli: Cli = clap::FromArgMatches::from_arg_matches_mut(&mut matches)?;
     Ok(match cli.command {
@@ -279,6 +317,38 @@ mod tests {
         let expected = r#"Some("/r") ctx ["a"]"#;
         assert_eq!(build("kiln buildx build --root /r -t a ctx"), expected);
         assert_eq!(build("kiln --root /r buildx b -t a ctx"), expected);
+    }
+
+    #[test]
+    fn a_build_means_the_same_by_its_own_table() {
+        #[track_caller]
+        fn check(line: &str, by_its_own: bool) {
+            let words: Vec<OsString> = line.split_whitespace().map(Into::into).collect();
+            let own = parse_build(&words);
+            assert_eq!(own.is_some(), by_its_own, "{line}");
+            if let Some(own) = own {
+                let any = parse_any(words).unwrap();
+                assert_eq!(format!("{own:?}"), format!("{any:?}"));
+            }
+        }
+        check("kiln build .", true);
+        check("kiln build", true);
+        check("kiln --root /r build -t a --no-cache --root=/s ctx", true);
+        check("kiln build --color never --build-arg A=1 -f - help", true);
+        check("kiln --root build build build", true);
+        for other in [
+            "kiln",
+            "kiln images",
+            "kiln --root build images",
+            "kiln help build",
+            "kiln build --help",
+            "kiln --version build",
+            "kiln build --no-such-flag",
+            "kiln buildx build .",
+            "kiln run build",
+        ] {
+            check(other, false);
+        }
     }
 
     #[test]

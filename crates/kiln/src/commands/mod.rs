@@ -87,6 +87,7 @@ impl Invocation {
         let grade = self.tracer.within("namespace", || namespace::enter(wish))?;
         let open = || Store::open(&self.settings.root, Clock::new(now));
         let store = self.tracer.within("open the store", open)?;
+        store.trace(&self.tracer);
         Ok((store, grade))
     }
 
