@@ -11,10 +11,12 @@
 //! (`kiln-rootfs`).
 
 mod contents;
+pub mod cpio;
 pub mod erofs;
 pub mod ext4;
 mod stream;
 mod tree;
+pub mod verity;
 
 pub use contents::{Contents, Segment};
 pub use tree::{Attributes, Content, DirEntry, File, Inode, Node, NodeId, Tree, TreeError};
