@@ -1,6 +1,7 @@
 //! A disk in a file, mounted by the kernel.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -57,11 +58,20 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let unmounted = Program::new("umount").arg(&self.path).run();
-        if !unmounted.success() && !std::thread::panicking() {
+        let unmount = || Program::new("umount").arg(&self.path).run();
+        let mut unmounted = unmount();
+        // Programs that other threads start hold files that were open until they run.
+        for _ in 0..100 {
+            if unmounted.success() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            unmounted = unmount();
+        }
+        if !unmounted.success() {
             // Nothing may be removed through a mount that is still there.
             self.folder.disable_cleanup(true);
-            panic!("{unmounted}");
+            assert!(std::thread::panicking(), "{unmounted}");
         }
     }
 }
