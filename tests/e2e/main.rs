@@ -25,5 +25,6 @@ mod platforms;
 mod profile;
 mod refuse;
 mod reproduce;
+mod rootfs;
 mod secrets;
 mod stop;

@@ -51,6 +51,7 @@ mod redact;
 mod remote;
 mod reporter;
 mod request;
+mod rootfs;
 mod roots;
 mod run_step;
 mod transfer;
@@ -86,6 +87,7 @@ pub use request::{
     Dockerfile, FileTimes, ImageOptions, LoadTarget, LocalMode, NamedContext, Output, Pull,
     RunRequest, SaveRequest, SshSource, Stdio, StepSettings, Trust, Ulimit, Volume,
 };
+pub use rootfs::{MergeError, RootfsError, RootfsRequest};
 
 /// Builds images, and moves them between the store, registries, archives and container engines.
 #[derive(Debug)]

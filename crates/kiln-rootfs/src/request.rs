@@ -26,11 +26,22 @@ pub enum FileCompression {
     Zstd,
 }
 
+/// How a file system compresses the contents of its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum InnerCompression {
+    /// Not at all.
+    None,
+    /// LZ4: smaller, and soon read.
+    Lz4,
+}
+
 /// The file system of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskRequest {
     /// Which one.
     pub format: DiskFormat,
+    /// How it compresses what is in it.
+    pub inner: InnerCompression,
     /// How the file is compressed.
     pub compression: FileCompression,
     /// The most bytes that the disk may have, before compression.

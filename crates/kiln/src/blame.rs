@@ -2,6 +2,7 @@
 //! has, and which hints help. This is the only file that knows all error types.
 
 mod fetched;
+mod rootfs;
 
 use std::error::Error;
 use std::io;

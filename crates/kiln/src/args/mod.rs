@@ -20,6 +20,7 @@ mod lint;
 mod meta;
 mod output;
 mod profile;
+mod rootfs;
 mod run;
 mod store;
 mod transfer;
@@ -48,6 +49,7 @@ pub(crate) use lint::{LintArgs, LintFormat};
 pub(crate) use meta::{CompletionsArgs, ConfigArgs, ConfigCommand, ManArgs, VersionArgs};
 pub(crate) use output::{OutputSpec, OutputType, ParseOutputError};
 pub(crate) use profile::ProfileArgs;
+pub(crate) use rootfs::{DiskName, PackName, RootfsArgs};
 pub(crate) use run::RunArgs;
 pub(crate) use store::{DuArgs, PruneArgs};
 pub(crate) use transfer::{ArchiveName, LoadArgs, PullArgs, PushArgs, SaveArgs};
@@ -65,6 +67,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
             "bake",
             "lint",
             "run",
+            "rootfs",
             "bootstrap",
             "graph",
             "history",
@@ -131,6 +134,7 @@ pub(crate) enum Command {
     History(HistoryArgs),
     Cache(CacheCommandArgs),
     Run(RunArgs),
+    Rootfs(Box<RootfsArgs>),
     Bootstrap(BootstrapArgs),
     Images(ImagesArgs),
     Inspect(InspectArgs),

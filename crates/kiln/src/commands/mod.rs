@@ -15,6 +15,7 @@ mod lint;
 mod meta;
 mod metadata;
 mod question;
+mod rootfs;
 mod run;
 mod store;
 mod transfer;
@@ -161,6 +162,7 @@ pub(crate) fn run(command: &Command, invocation: &Invocation) -> Result<ExitCode
         Command::History(args) => history::history(args, invocation),
         Command::Cache(args) => cache::cache(args, invocation),
         Command::Run(args) => run::run(args, invocation),
+        Command::Rootfs(args) => rootfs::rootfs(args, invocation),
         Command::Bootstrap(args) => bootstrap::bootstrap(args, invocation),
         Command::Images(args) => image::images(args, invocation),
         Command::Inspect(args) => image::inspect(args, invocation),

@@ -25,6 +25,7 @@ pub(crate) enum Work {
     Bootstrap,
     Pull,
     Push,
+    Rootfs,
 }
 
 impl Work {
@@ -35,6 +36,7 @@ impl Work {
             Self::Bootstrap => "bootstrap",
             Self::Pull => "pull",
             Self::Push => "push",
+            Self::Rootfs => "rootfs",
         }
     }
 
@@ -44,6 +46,7 @@ impl Work {
             Self::Bootstrap => "Bootstrapping",
             Self::Pull => "Pulling",
             Self::Push => "Pushing",
+            Self::Rootfs => "Making the disk",
         }
     }
 
@@ -53,6 +56,7 @@ impl Work {
             Self::Bootstrap => "Bootstrapped",
             Self::Pull => "Pulled",
             Self::Push => "Pushed",
+            Self::Rootfs => "Made the disk",
         }
     }
 }

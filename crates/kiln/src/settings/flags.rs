@@ -4,7 +4,9 @@ use clap::ValueEnum;
 
 use super::key::Key;
 use super::layer::Layer;
-use crate::args::{BakeArgs, BuildArgs, Cli, Command, GlobalArgs, ProgressChoice, RunArgs};
+use crate::args::{
+    BakeArgs, BuildArgs, Cli, Command, GlobalArgs, ProgressChoice, RootfsArgs, RunArgs,
+};
 
 /// What the command line sets.
 pub(crate) fn from_flags(cli: &Cli) -> Layer {
@@ -13,6 +15,7 @@ pub(crate) fn from_flags(cli: &Cli) -> Layer {
         Command::Build(args) => layer.under(build(args)),
         Command::Bake(args) => layer.under(bake(args)),
         Command::Run(args) => layer.under(run(args)),
+        Command::Rootfs(args) => layer.under(rootfs(args)),
         Command::Pull(args) => layer.under(platform(args.platform.as_ref())),
         Command::Inspect(args) => layer.under(platform(args.platform.as_ref())),
         Command::Bootstrap(args) => {
@@ -86,6 +89,14 @@ fn run(args: &RunArgs) -> Layer {
         (Key::Platform, args.platform.clone()),
         (Key::Network, word(args.network)),
         (Key::TrustHostCas, args.trust_host_cas.clone()),
+    ])
+}
+
+fn rootfs(args: &RootfsArgs) -> Layer {
+    Layer::from_flags([
+        (Key::Platform, args.platform.clone()),
+        (Key::Network, word(args.content.network)),
+        (Key::Progress, progress(args.progress, args.quiet)),
     ])
 }
 

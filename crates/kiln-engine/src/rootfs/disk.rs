@@ -1,0 +1,162 @@
+//! The formats of disks as one: what is asked for in each one's own words.
+
+use std::fs::File;
+use std::num::NonZeroUsize;
+
+use kiln_base::{CancelToken, Cancelled};
+use kiln_disk::{Contents, Tree, erofs, ext4};
+use kiln_rootfs::request::{DiskFormat, DiskRequest, InnerCompression};
+
+use super::error::RootfsError;
+
+/// What a disk is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) uuid: [u8; 16],
+    pub(super) hash_seed: [u8; 16],
+    /// The time that the file system is of, in seconds.
+    pub(super) epoch: i64,
+}
+
+impl Identity {
+    /// The id, where disks of the format have one.
+    pub(super) const fn uuid_of(&self, format: DiskFormat) -> Option<[u8; 16]> {
+        match format {
+            DiskFormat::Ext4 | DiskFormat::Erofs => Some(self.uuid),
+            DiskFormat::Squashfs | DiskFormat::Cpio => None,
+        }
+    }
+}
+
+/// A disk of any format, laid out but not written.
+pub(super) enum Plan {
+    Ext4(Box<ext4::Plan>),
+    Erofs(Box<erofs::Plan>, InnerCompression),
+}
+
+/// Why a disk was not written.
+pub(super) type WriteFailure = Box<dyn std::error::Error + Send + Sync>;
+
+impl Plan {
+    /// Lays a tree out.
+    pub(super) fn new(
+        tree: &Tree,
+        disk: &DiskRequest,
+        identity: &Identity,
+    ) -> Result<Self, RootfsError> {
+        check_options(disk)?;
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| RootfsError::Plan {
+            format: disk.format,
+            source,
+        };
+        match disk.format {
+            DiskFormat::Ext4 => {
+                let options = ext4::Options {
+                    uuid: identity.uuid,
+                    hash_seed: identity.hash_seed,
+                    label: disk.label.clone().into_bytes(),
+                    epoch: identity.epoch,
+                    journal: disk.journal,
+                    free_bytes: disk.free,
+                    free_inodes: free_inodes(disk.free),
+                    ..ext4::Options::default()
+                };
+                let plan = ext4::plan(tree, &options).map_err(|error| failed(error.into()))?;
+                Ok(Self::Ext4(Box::new(plan)))
+            }
+            DiskFormat::Erofs => {
+                let options = erofs::Options {
+                    uuid: identity.uuid,
+                    label: erofs_label(&disk.label)?,
+                    epoch: identity.epoch,
+                    compression: match disk.inner {
+                        InnerCompression::None => erofs::Compression::None,
+                        InnerCompression::Lz4 => erofs::Compression::Lz4(erofs::Cluster::default()),
+                    },
+                };
+                let plan = erofs::plan(tree, &options).map_err(|error| failed(error.into()))?;
+                Ok(Self::Erofs(Box::new(plan), disk.inner))
+            }
+            format @ (DiskFormat::Squashfs | DiskFormat::Cpio) => Err(RootfsError::Format(format)),
+        }
+    }
+
+    /// Bytes of the disk, where they are known before it is written: compression shows what it
+    /// saves only when it is done.
+    pub(super) fn exact_size(&self) -> Option<u64> {
+        match self {
+            Self::Ext4(plan) => Some(plan.size()),
+            Self::Erofs(plan, InnerCompression::None) => Some(plan.size()),
+            Self::Erofs(_, InnerCompression::Lz4) => None,
+        }
+    }
+
+    /// Writes the disk to an empty file, and returns its size.
+    pub(super) fn write(
+        &self,
+        (tree, contents): (&Tree, &dyn Contents),
+        out: &File,
+        threads: NonZeroUsize,
+        cancel: &CancelToken,
+    ) -> Result<u64, WriteFailure> {
+        match self {
+            Self::Ext4(plan) => {
+                plan.write(tree, contents, out, threads, cancel)?;
+                Ok(plan.size())
+            }
+            Self::Erofs(plan, _) => Ok(plan.write(tree, contents, out, threads, cancel)?.size),
+        }
+    }
+}
+
+/// Whether a writer was told to stop.
+pub(super) fn is_cancelled(failure: &WriteFailure) -> bool {
+    let first: &(dyn std::error::Error + 'static) = &**failure;
+    std::iter::successors(Some(first), |error| (*error).source())
+        .any(|error| error.downcast_ref::<Cancelled>().is_some())
+}
+
+/// Refuses what only a disk that can be written to has.
+fn check_options(disk: &DiskRequest) -> Result<(), RootfsError> {
+    let format = disk.format;
+    let has_id = matches!(format, DiskFormat::Ext4 | DiskFormat::Erofs);
+    let asked = [
+        (disk.free > 0 && !format.is_writable(), "free space"),
+        (disk.journal && !format.is_writable(), "journal"),
+        (!disk.label.is_empty() && !has_id, "label"),
+        (disk.uuid.is_some() && !has_id, "UUID"),
+        (
+            disk.inner != InnerCompression::None && format != DiskFormat::Erofs,
+            "compression by LZ4",
+        ),
+    ];
+    match asked.into_iter().find(|(is_asked, _)| *is_asked) {
+        Some((_, what)) => Err(RootfsError::Option { format, what }),
+        None => Ok(()),
+    }
+}
+
+fn erofs_label(label: &str) -> Result<[u8; 16], RootfsError> {
+    let mut bytes = [0; 16];
+    let Some(room) = bytes.get_mut(..label.len()) else {
+        return Err(RootfsError::Label(label.to_owned()));
+    };
+    room.copy_from_slice(label.as_bytes());
+    Ok(bytes)
+}
+
+/// As `mke2fs` has it for a file system of its usual kind: one for each 16 KiB.
+fn free_inodes(free: u64) -> u32 {
+    u32::try_from(free / 16384).unwrap_or(u32::MAX / 2)
+}
+
+/// The kernel's options without which the disk can't be mounted.
+pub(super) const fn kernel_features(disk: &DiskRequest) -> &'static [&'static str] {
+    match (disk.format, disk.inner) {
+        (DiskFormat::Ext4, _) => &["EXT4_FS"],
+        (DiskFormat::Erofs, InnerCompression::None) => &["EROFS_FS"],
+        (DiskFormat::Erofs, InnerCompression::Lz4) => &["EROFS_FS", "EROFS_FS_ZIP"],
+        (DiskFormat::Squashfs, _) => &["SQUASHFS"],
+        (DiskFormat::Cpio, _) => &["BLK_DEV_INITRD"],
+    }
+}

@@ -1,0 +1,202 @@
+//! A disk's file: written under a name beside its own, which it gets when it is complete.
+
+use std::fs::File;
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use kiln_base::CancelToken;
+use kiln_disk::{Contents, Tree};
+use kiln_layer::{GzipLevel, LayerCompression, LayerOptions, ZstdLevel, recompress};
+use kiln_oci::{Digest, Digester};
+use kiln_rootfs::manifest::Manifest;
+use kiln_rootfs::request::FileCompression;
+use kiln_sys::files;
+
+use super::disk::{Plan, is_cancelled};
+use super::error::RootfsError;
+use crate::output::is_special;
+
+/// How much is read or written at a time.
+const BUFFER: usize = 1 << 20;
+
+/// A file that is removed again unless it is kept.
+pub(super) struct Temporary {
+    path: PathBuf,
+    is_kept: bool,
+}
+
+/// The disk's file, and what it will be called.
+pub(super) struct Output {
+    path: PathBuf,
+    file: File,
+    temporary: Temporary,
+}
+
+/// What was written.
+pub(super) struct WrittenDisk {
+    pub(super) size: u64,
+    pub(super) digest: Digest,
+    pub(super) file_size: u64,
+    pub(super) file_digest: Digest,
+}
+
+impl Temporary {
+    /// A new file beside `path`; `what` tells several apart.
+    fn create(path: &Path, what: &str) -> Result<(Self, File), RootfsError> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!("{what}.kiln-{}", std::process::id()));
+        let temporary = path.with_file_name(name);
+        // One of an earlier process with the same number would be in the way.
+        files::remove_file(&temporary)?;
+        let file = files::create_new(&temporary, 0o644)?;
+        let temporary = Self {
+            path: temporary,
+            is_kept: false,
+        };
+        Ok((temporary, file))
+    }
+
+    fn keep(mut self, path: &Path) -> Result<(), RootfsError> {
+        files::rename(&self.path, path)?;
+        self.is_kept = true;
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // Whatever went wrong before is what has to be told.
+            let _ = files::remove_file(&self.path);
+        }
+    }
+}
+
+impl Output {
+    pub(super) fn create(path: &Path) -> Result<Self, RootfsError> {
+        if is_special(path) {
+            return Err(RootfsError::NotAFile(path.to_owned()));
+        }
+        let (temporary, file) = Temporary::create(path, "")?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            temporary,
+        })
+    }
+
+    /// Writes the disk, and compresses its file.
+    pub(super) fn write(
+        &mut self,
+        plan: &Plan,
+        from: (&Tree, &dyn Contents),
+        (compression, threads): (FileCompression, NonZeroUsize),
+        cancel: &CancelToken,
+    ) -> Result<WrittenDisk, RootfsError> {
+        let written = plan.write(from, &self.file, threads, cancel);
+        let size = written.map_err(|source| {
+            if is_cancelled(&source) {
+                return kiln_base::Cancelled.into();
+            }
+            let path = self.path.clone();
+            RootfsError::Write { path, source }
+        })?;
+        let digest = self.digest(cancel)?;
+        let compression = match compression {
+            FileCompression::None => {
+                return Ok(WrittenDisk {
+                    size,
+                    file_size: size,
+                    file_digest: digest.clone(),
+                    digest,
+                });
+            }
+            FileCompression::Gzip => LayerCompression::Gzip(GzipLevel::DEFAULT),
+            FileCompression::Zstd => LayerCompression::Zstd(ZstdLevel::DEFAULT),
+        };
+        self.compress((digest, size), (compression, threads), cancel)
+    }
+
+    fn digest(&self, cancel: &CancelToken) -> Result<Digest, RootfsError> {
+        let failed = |source| RootfsError::Read {
+            path: self.temporary.path.clone(),
+            source,
+        };
+        let mut digester = Digester::sha256();
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            cancel.check()?;
+            let filled = file.read(&mut buffer).map_err(failed)?;
+            if filled == 0 {
+                return Ok(digester.finish());
+            }
+            digester.update(&buffer[..filled]);
+        }
+    }
+
+    fn compress(
+        &mut self,
+        (digest, size): (Digest, u64),
+        (compression, threads): (LayerCompression, NonZeroUsize),
+        cancel: &CancelToken,
+    ) -> Result<WrittenDisk, RootfsError> {
+        let (temporary, file) = Temporary::create(&self.path, ".packed")?;
+        let mut plain = files::open(&self.temporary.path)?;
+        plain
+            .seek(SeekFrom::Start(0))
+            .map_err(|source| RootfsError::Read {
+                path: self.temporary.path.clone(),
+                source,
+            })?;
+        let options = LayerOptions {
+            compression,
+            clamp_mtime: None,
+            threads,
+        };
+        let mut sink = BufWriter::with_capacity(BUFFER, &file);
+        let packed = recompress(plain, &digest, &mut sink, &options, cancel)
+            .map_err(RootfsError::Compress)?;
+        let failed = |source: std::io::Error| RootfsError::Write {
+            path: self.path.clone(),
+            source: source.into(),
+        };
+        sink.flush().map_err(failed)?;
+        drop(sink);
+        self.file = file;
+        self.temporary = temporary;
+        Ok(WrittenDisk {
+            size,
+            digest,
+            file_size: packed.size,
+            file_digest: packed.digest,
+        })
+    }
+
+    /// Gives the disk its name, and writes its manifest.
+    pub(super) fn keep(
+        self,
+        manifest: Option<&Path>,
+        document: &Manifest,
+    ) -> Result<(), RootfsError> {
+        let beside = match manifest {
+            Some(path) => {
+                let (temporary, mut file) = Temporary::create(path, "")?;
+                file.write_all(&document.to_json())
+                    .map_err(|source| RootfsError::Write {
+                        path: path.to_owned(),
+                        source: source.into(),
+                    })?;
+                Some((temporary, path))
+            }
+            None => None,
+        };
+        self.temporary.keep(&self.path)?;
+        match beside {
+            Some((temporary, path)) => temporary.keep(path),
+            None => Ok(()),
+        }
+    }
+}

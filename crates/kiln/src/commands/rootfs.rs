@@ -1,0 +1,230 @@
+//! `kiln rootfs`: an image as a disk.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use kiln_base::{CancelToken, Timestamp};
+use kiln_engine::RootfsRequest;
+use kiln_rootfs::manifest::Manifest;
+use kiln_rootfs::request::{
+    DiskFormat, DiskRequest, FileCompression, InnerCompression, of_file_name, parse_uuid,
+};
+use kiln_rootfs::spec::{Source, Spec};
+use serde_json::json;
+
+use super::Invocation;
+use crate::args::{ByteSize, DiskName, PackName, RootfsArgs};
+use crate::error::CliError;
+use crate::interrupt;
+use crate::render::{Mode, Progress, Work};
+use crate::settings::build::network;
+use crate::settings::source_date_epoch;
+use crate::terminal::{self, print, tell};
+
+pub(super) fn rootfs(args: &RootfsArgs, invocation: &Invocation) -> Result<ExitCode, CliError> {
+    let spec = match &args.config {
+        Some(path) => {
+            let text = kiln_sys::files::read_to_string(invocation.environment.resolve(path))
+                .map_err(CliError::usage)?;
+            Some(Spec::parse(&text).map_err(|error| {
+                CliError::from(error).about(format!("could not use `{}`", path.display()))
+            })?)
+        }
+        None => None,
+    };
+    let request = request(args, spec.as_ref(), invocation)?;
+    let engine = invocation.open_engine()?;
+    let mode = match (args.json, args.quiet) {
+        (_, true) => Mode::Quiet,
+        _ => terminal::mode(invocation.settings.progress, &invocation.environment),
+    };
+    let progress = Progress::begin(Work::Rootfs, mode, invocation.style, invocation.log());
+    let cancel = CancelToken::new();
+    let watch = interrupt::watch(cancel.clone(), progress.notes());
+    let result = engine.rootfs(&request, &progress.events(), &cancel);
+    drop(watch);
+    let manifest = match result {
+        Ok(manifest) => manifest,
+        Err(error) => return Err(progress.fail(error.into())),
+    };
+    let digest = manifest.disk.digest.to_string();
+    progress.succeed(&json!({
+        "rootfs.digest": digest,
+        "rootfs.size": manifest.disk.size,
+        "rootfs.file": request.output.to_string_lossy(),
+        "containerimage.digest": manifest.source.digest.as_str(),
+    }));
+    if args.json {
+        print(&String::from_utf8_lossy(&manifest.to_json()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    match mode {
+        Mode::Quiet => print(&format!("{digest}\n"))?,
+        Mode::Json | Mode::RawJson | Mode::None => {}
+        Mode::Tty | Mode::Plain => tell(&summary(&manifest, &args.output)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was made, in a few lines.
+fn summary(manifest: &Manifest, path: &Path) -> String {
+    let (disk, contents) = (&manifest.disk, &manifest.contents);
+    let packed = if disk.file_size == disk.size {
+        String::new()
+    } else {
+        format!(", {} as a file", ByteSize(disk.file_size))
+    };
+    format!(
+        "{} {}: {}{packed}, {} files of {}\n{}\n",
+        disk.format.name(),
+        path.display(),
+        ByteSize(disk.size),
+        contents.files,
+        ByteSize(contents.bytes),
+        disk.digest,
+    )
+}
+
+fn request(
+    args: &RootfsArgs,
+    spec: Option<&Spec>,
+    invocation: &Invocation,
+) -> Result<RootfsRequest, CliError> {
+    let (settings, environment) = (&invocation.settings, &invocation.environment);
+    let image = match (&args.image, spec) {
+        (Some(image), _) => image.clone(),
+        (None, Some(spec)) => source(spec)?,
+        (None, None) => return Err(CliError::usage("no image is named")),
+    };
+    let epoch = match args.disk.source_date_epoch {
+        Some(seconds) => Some(Timestamp::from_seconds(seconds)),
+        None => source_date_epoch(environment)?,
+    };
+    let output = environment.resolve(&args.output);
+    let manifest = match (&args.manifest, args.no_manifest) {
+        (_, true) => None,
+        (Some(path), false) => Some(environment.resolve(path)),
+        (None, false) => Some(beside(&output)),
+    };
+    let mut commands = spec.map_or_else(Vec::new, |spec| spec.commands.clone());
+    commands.extend_from_slice(&args.content.commands);
+    Ok(RootfsRequest {
+        image: place(&image, |path| environment.resolve(path)),
+        platform: settings.platform()?.clone(),
+        is_platform_fixed: args.platform.is_some(),
+        commands,
+        network: network(settings.network),
+        disk: disk(args, spec)?,
+        epoch,
+        name: spec.and_then(|spec| spec.name.clone()),
+        labels: spec.map(|spec| spec.labels.clone()).unwrap_or_default(),
+        output,
+        manifest,
+    })
+}
+
+/// The image that a configuration names.
+fn source(spec: &Spec) -> Result<String, CliError> {
+    match &spec.source {
+        Source::Image { auth: Some(_), .. } => Err(CliError::usage(
+            "credentials in a configuration can't be used yet",
+        )
+        .hint("log in: `docker login` or `podman login`, and leave them out")),
+        Source::Image { name, auth: None } => Ok(name.clone()),
+        Source::Git(_) => Err(
+            CliError::usage("a git repository can't be a disk's source yet")
+                .hint("build it first: `kiln build -t NAME URL`, then `kiln rootfs NAME`"),
+        ),
+    }
+}
+
+/// The image's name as the engine takes it: places of files from the root.
+fn place(image: &str, resolve: impl Fn(&Path) -> PathBuf) -> String {
+    let absolute = |path: &str| resolve(Path::new(path)).to_string_lossy().into_owned();
+    for prefix in ["oci-archive:", "docker-archive:"] {
+        if let Some(path) = image.strip_prefix(prefix) {
+            return absolute(path);
+        }
+    }
+    for prefix in ["oci-layout://", "oci:"] {
+        if let Some(layout) = image.strip_prefix(prefix) {
+            return format!("oci-layout://{}", absolute(layout));
+        }
+    }
+    if ["./", "../"].iter().any(|start| image.starts_with(start)) {
+        return absolute(image);
+    }
+    image.to_owned()
+}
+
+/// `disk.ext4` has `disk.ext4.json` beside it.
+fn beside(output: &Path) -> PathBuf {
+    let mut name = output.file_name().unwrap_or_default().to_owned();
+    name.push(".json");
+    output.with_file_name(name)
+}
+
+fn disk(args: &RootfsArgs, spec: Option<&Spec>) -> Result<DiskRequest, CliError> {
+    let asked = &args.disk;
+    let (named_format, named_compression) = of_file_name(&args.output);
+    let format = match asked.format {
+        Some(DiskName::Ext4) => Some(DiskFormat::Ext4),
+        Some(DiskName::Erofs) => Some(DiskFormat::Erofs),
+        None => spec.and_then(|spec| spec.format).or(named_format),
+    };
+    let compression = match asked.compression {
+        Some(PackName::None) => Some(FileCompression::None),
+        Some(PackName::Gzip) => Some(FileCompression::Gzip),
+        Some(PackName::Zstd) => Some(FileCompression::Zstd),
+        Some(PackName::Lz4) => named_compression,
+        None => spec.and_then(|spec| spec.compression).or(named_compression),
+    };
+    let uuid = match &asked.uuid {
+        Some(text) => Some(parse_uuid(text).ok_or_else(|| {
+            CliError::usage(format!("`{text}` is no UUID"))
+                .hint("a UUID is as `3c5e2b09-1258-4c32-8a11-0123456789ab`")
+        })?),
+        None => None,
+    };
+    let limit = asked.size_limit.map(|limit| limit.0);
+    Ok(DiskRequest {
+        format: format.unwrap_or(DiskFormat::Ext4),
+        inner: match asked.compression {
+            Some(PackName::Lz4) => InnerCompression::Lz4,
+            _ => InnerCompression::None,
+        },
+        compression: compression.unwrap_or(FileCompression::None),
+        size_limit: limit.or(spec.and_then(|spec| spec.size_limit)),
+        free: asked.free.map_or(0, |free| free.0),
+        journal: asked.journal,
+        label: asked.label.clone().unwrap_or_default(),
+        uuid,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_found_from_the_working_directory() {
+        let check = |image: &str, expected: &str| {
+            assert_eq!(place(image, |path| Path::new("/cwd").join(path)), expected);
+        };
+        check("debian:bookworm", "debian:bookworm");
+        check("oci-archive:a.tar", "/cwd/a.tar");
+        check("docker-archive:/a.tar", "/a.tar");
+        check("oci:dir:tag", "oci-layout:///cwd/dir:tag");
+        check("oci-layout://dir", "oci-layout:///cwd/dir");
+        check("./a.tar", "/cwd/./a.tar");
+        check("docker://a/b", "docker://a/b");
+    }
+
+    #[test]
+    fn the_manifest_is_beside_the_disk() {
+        assert_eq!(
+            beside(Path::new("/a/disk.ext4")),
+            Path::new("/a/disk.ext4.json")
+        );
+    }
+}
