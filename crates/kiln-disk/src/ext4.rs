@@ -27,6 +27,7 @@ mod inode;
 mod layout;
 mod options;
 mod plan;
+mod reader;
 mod sink;
 mod super_block;
 mod write;
@@ -34,4 +35,5 @@ mod xattr;
 
 pub use options::{Growth, Options, PlanError};
 pub use plan::{Plan, plan};
+pub use reader::{Checksums, DiskSource, Facts, FileContent, ReadError, Reader};
 pub use write::{WriteError, Written};

@@ -1,0 +1,135 @@
+//! Reading an ext4 that nobody vouches for.
+//!
+//! Every number is checked before it is used, sums are compared, nothing is allocated that the
+//! disk is not large enough for, and blocks that two files claim, and directories within
+//! themselves, are found: what a hostile disk gets is an error.
+//!
+//! Deliberately absent: repairing, journals that have something to be repeated (mount it once),
+//! and what only old or unusual disks have: files without extents, contents within inodes.
+
+mod content;
+mod disk;
+mod extents;
+mod facts;
+mod fields;
+mod inode;
+mod tree;
+mod xattr;
+
+pub use content::FileContent;
+pub use disk::DiskSource;
+pub use facts::Facts;
+
+use facts::Geometry;
+use fields::{at16, at32};
+
+use super::checksum::crc;
+use super::format::index;
+
+/// Whether sums are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Checksums {
+    /// One that is wrong is an error.
+    Verified,
+    /// They are ignored, to see what can be read of a damaged disk.
+    Ignored,
+}
+
+/// Why a disk can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file can't be read.
+    #[error("could not read the disk")]
+    Disk(#[from] std::io::Error),
+    /// It is something else.
+    #[error("this is no ext4 file system")]
+    NotExt4,
+    /// It has what this reader does not know.
+    #[error("the file system has {0}, which kiln can't read")]
+    Unsupported(String),
+    /// It contradicts itself, or is cut off.
+    #[error("{object} is damaged: {problem}")]
+    Damaged {
+        /// What is.
+        object: String,
+        /// How.
+        problem: &'static str,
+    },
+}
+
+/// An open disk.
+#[derive(Debug)]
+pub struct Reader<D> {
+    disk: D,
+    facts: Facts,
+    geometry: Geometry,
+}
+
+impl<D: DiskSource> Reader<D> {
+    /// Opens a disk.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReadError`].
+    pub fn open(disk: D, checksums: Checksums) -> Result<Self, ReadError> {
+        let mut super_block = [0; 1024];
+        disk.read_exact_at(&mut super_block, 1024)
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => ReadError::NotExt4,
+                _ => ReadError::Disk(error),
+            })?;
+        let (facts, geometry) = facts::parse(&super_block, disk.size()?, checksums)?;
+        Ok(Self {
+            disk,
+            facts,
+            geometry,
+        })
+    }
+
+    /// What the file system says of itself.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Reads a block of the disk.
+    fn block(&self, block: u64) -> Result<Vec<u8>, ReadError> {
+        if block == 0 || block >= self.facts.blocks {
+            return Err(damaged(
+                format!("block {block}"),
+                "it is outside of the file system",
+            ));
+        }
+        let size = u64::from(self.facts.block_size);
+        let mut bytes = vec![0; index(size)];
+        self.disk.read_exact_at(&mut bytes, block * size)?;
+        Ok(bytes)
+    }
+
+    /// The first block of a group's inodes.
+    fn inode_table(&self, group: u32) -> Result<u64, ReadError> {
+        let geometry = &self.geometry;
+        let length = index(geometry.descriptor_size.into());
+        let first = (geometry.first_block + 1) * u64::from(self.facts.block_size);
+        let at = first + u64::from(group) * u64::from(geometry.descriptor_size);
+        let mut descriptor = vec![0; length];
+        self.disk.read_exact_at(&mut descriptor, at)?;
+        if let Some(seed) = geometry.seed {
+            let mut cleared = descriptor.clone();
+            cleared[30..32].fill(0);
+            let sum = crc(crc(seed, &group.to_le_bytes()), &cleared);
+            if u32::from(at16(&descriptor, 30)) != sum & 0xffff {
+                return Err(damaged(format!("group {group}"), WRONG_SUM));
+            }
+        }
+        let low = u64::from(at32(&descriptor, 8));
+        let is_wide = length >= 64;
+        let high = if is_wide { at32(&descriptor, 40) } else { 0 };
+        Ok(low | u64::from(high) << 32)
+    }
+}
+
+const WRONG_SUM: &str = "its checksum is wrong";
+
+fn damaged(object: String, problem: &'static str) -> ReadError {
+    ReadError::Damaged { object, problem }
+}

@@ -1,0 +1,16 @@
+//! Fields of records of which enough was read.
+
+/// 16 bits of a record.
+pub(super) fn at16(record: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([record[at], record[at + 1]])
+}
+
+/// 32 bits of a record.
+pub(super) fn at32(record: &[u8], at: usize) -> u32 {
+    u32::from(at16(record, at)) | u32::from(at16(record, at + 2)) << 16
+}
+
+/// Bytes of a record, as many as asked for.
+pub(super) fn array<const N: usize>(record: &[u8], at: usize) -> [u8; N] {
+    std::array::from_fn(|byte| record[at + byte])
+}
