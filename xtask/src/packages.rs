@@ -101,7 +101,11 @@ pub(crate) const TESTS: &[Need] = &[
     need("xz", "xz-utils", "makes the archives that ADD unpacks"),
     need("bzip2", "bzip2", "makes the archives that ADD unpacks"),
     need("e2fsck", "e2fsprogs", "checks the ext4 disks that we write"),
-    need("losetup", "mount", "lets the kernel mount the disks that we write"),
+    need(
+        "losetup",
+        "mount",
+        "lets the kernel mount the disks that we write",
+    ),
 ];
 
 /// What counting instructions needs.
