@@ -14,6 +14,7 @@ mod contents;
 pub mod cpio;
 pub mod erofs;
 pub mod ext4;
+pub mod squashfs;
 mod stream;
 mod tree;
 pub mod verity;

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -79,6 +80,17 @@ impl<'a> Source<'a> {
             Content::Stored(key) => Self::Stored(open(*key)?),
             Content::Sparse(key, segments) => Self::Sparse(open(*key)?, segments),
         })
+    }
+
+    /// Whether these bytes are all in a hole.
+    pub(crate) fn is_hole(&self, range: &Range<u64>) -> bool {
+        let Self::Sparse(_, segments) = self else {
+            return false;
+        };
+        let first = segments.partition_point(|segment| end_of(segment) <= range.start);
+        segments
+            .get(first)
+            .is_none_or(|segment| segment.offset >= range.end)
     }
 
     /// Fills `buffer` with what is at `offset`.
