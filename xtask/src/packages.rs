@@ -106,7 +106,50 @@ pub(crate) const TESTS: &[Need] = &[
         "mount",
         "lets the kernel mount the disks that we write",
     ),
+    need(
+        "fsck.erofs",
+        "erofs-utils",
+        "checks the erofs disks that we write",
+    ),
+    need(
+        "unsquashfs",
+        "squashfs-tools",
+        "reads the squashfs disks that we write",
+    ),
+    need(
+        "cpio",
+        "cpio",
+        "unpacks the initial file systems that we write",
+    ),
+    need(
+        "veritysetup",
+        "cryptsetup-bin",
+        "checks the hash trees of our disks",
+    ),
+    need(QEMU.0, QEMU.1, "boots the disks that we write"),
+    need(KERNEL.0, KERNEL.1, "is the kernel that our disks boot with"),
 ];
+
+/// The emulator of machines like this one, and its package.
+const QEMU: (&str, &str) = if cfg!(target_arch = "aarch64") {
+    ("qemu-system-aarch64", "qemu-system-arm")
+} else {
+    ("qemu-system-x86_64", "qemu-system-x86")
+};
+
+/// What the package of Debian's kernel for virtual machines leaves at a place without a version,
+/// and the package. It neither needs a bootloader nor installs one.
+const KERNEL: (&str, &str) = if cfg!(target_arch = "aarch64") {
+    (
+        "/usr/share/doc/linux-image-cloud-arm64",
+        "linux-image-cloud-arm64",
+    )
+} else {
+    (
+        "/usr/share/doc/linux-image-cloud-amd64",
+        "linux-image-cloud-amd64",
+    )
+};
 
 /// What counting instructions needs.
 pub(crate) const COUNTS: &[Need] = &[
