@@ -16,8 +16,8 @@ use crate::together::{self, NUMBER};
 /// A loop of a shell: a few hundredths of a second of work.
 const LOOP: &str = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done";
 
-/// Parts of a build that may have to wait for another build's lock, as `--profile` calls them.
-const WAITING: [&str; 3] = ["lock the base", "look up", "record"];
+/// Waits for another build's lock, as `--profile` calls them.
+const WAITING: [&str; 2] = ["wait for the index", "wait for a lock"];
 
 /// 10 builds.
 pub(crate) fn ten(bench: &Bench) -> Result<Table, String> {
@@ -74,27 +74,29 @@ fn at_once(bench: &Bench, count: usize, name: &str) -> Result<Table, String> {
     };
     expect_the_sum(&mut table, count, &works);
     match longest_wait(bench, &folder, count) {
-        Ok((name, time)) => {
+        Ok(Some((name, time))) => {
             let time = milliseconds(time);
             let _ = write!(
                 table.notes,
-                "In a further run of kiln with `--profile`, the longest part of a build that may \
-                 wait for a lock was a `{name}` of {time} ms, its own work and waiting for a \
-                 processor included."
+                "In a further run of kiln with `--profile`, the longest wait of any build for a \
+                 lock was a `{name}` of {time} ms, waiting for a processor afterwards included."
             );
         }
+        Ok(None) => table
+            .notes
+            .push_str("In a further run of kiln with `--profile`, no build waited for a lock."),
         Err(message) => bench.leave_out(format!("{name}: waits for locks"), message),
     }
     bench.programs.reset(Program::Kiln, &bench.scratch)?;
     Ok(table)
 }
 
-/// What may have waited for a lock longest, in all builds of a run that is not measured.
+/// The longest wait for a lock in all builds of a run that is not measured.
 fn longest_wait(
     bench: &Bench,
     folder: &Folder,
     count: usize,
-) -> Result<(String, Duration), String> {
+) -> Result<Option<(String, Duration)>, String> {
     let trace = |number: &str| folder.path().join(format!("trace-{number}.json"));
     let all = folder.path().join(NUMBER);
     let kiln = bench.programs.kiln(Program::Kiln)?;
@@ -102,20 +104,16 @@ fn longest_wait(
     let one = one.arg("--profile").arg(trace(NUMBER));
     let own = bench.own_copy()?.into_os_string();
     bench.run(&together::together(one, count, own))?;
-    let mut longest = (String::new(), Duration::ZERO);
+    let mut all = Vec::new();
     for number in 0..count {
         let path = trace(&number.to_string());
         let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
-        for (name, time) in waits(&text)? {
-            if time >= longest.1 {
-                longest = (name, time);
-            }
-        }
+        all.extend(waits(&text)?);
     }
-    Ok(longest)
+    Ok(all.into_iter().max_by_key(|(_, time)| *time))
 }
 
-/// The parts of a trace that may have waited for a lock.
+/// The waits for locks in a trace.
 fn waits(trace: &str) -> Result<Vec<(String, Duration)>, String> {
     let trace: Value = serde_json::from_str(trace).map_err(|error| error.to_string())?;
     let events = trace.get("traceEvents").unwrap_or(&trace);
@@ -187,14 +185,17 @@ mod tests {
     #[test]
     fn waits_are_found_in_a_trace() {
         let trace = r#"{"traceEvents": [
-            {"name": "record", "ph": "X", "ts": 1, "dur": 2500.5},
+            {"name": "wait for the index", "ph": "X", "ts": 1, "dur": 2500.5},
             {"name": "copy", "ph": "X", "ts": 1, "dur": 9},
             {"name": "process_name", "ph": "M"}
         ]}"#;
         let found = waits(trace).unwrap();
         assert_eq!(
             found,
-            [("record".to_owned(), Duration::from_nanos(2_500_500))]
+            [(
+                "wait for the index".to_owned(),
+                Duration::from_nanos(2_500_500)
+            )]
         );
         waits("{}").unwrap_err();
     }

@@ -50,7 +50,9 @@ pub(crate) struct ImageLayer {
 impl Chain {
     /// This chain with one layer on top.
     pub(crate) fn with(&self, layer: ChainLayer) -> Self {
-        let mut layers = self.layers.clone();
+        // Each step of a build keeps its chain: none has room for more.
+        let mut layers = Vec::with_capacity(self.layers.len() + 1);
+        layers.extend_from_slice(&self.layers);
         layers.push(layer);
         Self { layers }
     }

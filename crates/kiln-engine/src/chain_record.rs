@@ -71,7 +71,10 @@ impl Engine {
             parts.push(layers);
             below = next;
         }
-        let mut layers = lowest.map_or_else(Vec::new, |lowest| lowest.to_vec());
+        let lowest = lowest.unwrap_or_default();
+        let above: usize = parts.iter().map(Vec::len).sum();
+        let mut layers = Vec::with_capacity(lowest.len() + above);
+        layers.extend_from_slice(&lowest);
         while let Some(part) = parts.pop() {
             layers.extend(part);
             if let Some(key) = keys.pop() {

@@ -18,11 +18,12 @@
 //! this takes about one. The checksum is needed since the file is not synced: after a loss of
 //! power it may hold anything, and then counts as empty.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kiln_base::Timestamp;
 use kiln_sys::fs::{FileTime, Metadata};
@@ -35,6 +36,9 @@ const VERSION: u32 = 1;
 const HEADER: usize = 16;
 const RECORD: usize = 92;
 const CHECKSUM: usize = 32;
+
+/// So much of the file is written at once.
+const BUFFER: usize = 256 * 1024;
 
 /// Files above this size are not read: no context has so many files.
 const LIMIT: u64 = 1 << 30;
@@ -75,16 +79,41 @@ pub struct StatCache {
     seen: Vec<AtomicU32>,
     /// The record after the one that was found last: files are looked up about in their order.
     next: AtomicUsize,
-    fresh: Mutex<BTreeMap<Vec<u8>, Fresh>>,
+    fresh: Mutex<Fresh>,
 }
 
-type Fresh = (FileStamp, [u8; 32]);
+/// What was put since, in the order of that. There may be half a million files.
+#[derive(Default)]
+struct Fresh {
+    paths: Vec<u8>,
+    records: Vec<FreshRecord>,
+}
+
+struct FreshRecord {
+    path: Range<usize>,
+    stamp: FileStamp,
+    digest: [u8; 32],
+}
 
 struct Record<'a> {
     path: &'a [u8],
     stamp: FileStamp,
     age: u32,
     digest: [u8; 32],
+}
+
+/// Where a record that is to be saved is.
+#[derive(Clone, Copy)]
+enum Place {
+    Fresh(usize),
+    Known(usize),
+}
+
+/// Records that are to be saved, in the order of their paths.
+struct Saved<'a> {
+    cache: &'a StatCache,
+    fresh: &'a Fresh,
+    places: Vec<Place>,
 }
 
 impl Store {
@@ -105,11 +134,15 @@ impl Store {
     ///
     /// Where two scans of one context end at the same time, the later one wins.
     pub fn save_stat_cache(&self, cache: &StatCache, scanned: Timestamp) -> Result<(), StoreError> {
-        let Some(bytes) = cache.to_bytes(scanned) else {
+        let fresh = cache.fresh();
+        let saved = cache.to_save(&fresh, scanned);
+        if !(saved.has_news() && saved.fits()) {
             return Ok(());
-        };
+        }
         let temporary = self.lease()?.fresh_path();
-        fs::write(&temporary, bytes).map_err(StoreError::io("write", &temporary))?;
+        let file = File::create(&temporary).map_err(StoreError::io("write", &temporary))?;
+        let written = saved.write(file);
+        written.map_err(StoreError::io("write", &temporary))?;
         let path = self.layout().stats().join(cache.context.to_string());
         fs::rename(&temporary, &path).map_err(StoreError::io("rename", &temporary))
     }
@@ -153,8 +186,15 @@ impl StatCache {
 
     /// Notes a digest. `stamp` was read before the content was.
     pub fn put(&self, path: &[u8], stamp: FileStamp, digest: [u8; 32]) {
-        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
-        fresh.insert(path.to_owned(), (stamp, digest));
+        let mut fresh = self.fresh();
+        let start = fresh.paths.len();
+        fresh.paths.extend_from_slice(path);
+        let path = start..fresh.paths.len();
+        fresh.records.push(FreshRecord {
+            path,
+            stamp,
+            digest,
+        });
     }
 
     /// How many files were known when this was loaded.
@@ -179,41 +219,60 @@ impl StatCache {
         }
     }
 
-    /// The file with the fresh entries merged in; `None` if there are none worth keeping.
-    fn to_bytes(&self, scanned: Timestamp) -> Option<Vec<u8>> {
-        let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
-        let settled = fresh
-            .iter()
-            .filter(|(_, (stamp, _))| stamp.is_settled(scanned));
-        let mut records: BTreeMap<&[u8], Record<'_>> = settled
-            .map(|(path, (stamp, digest))| {
-                let record = Record {
-                    path,
-                    stamp: *stamp,
-                    age: 0,
-                    digest: *digest,
-                };
-                (path.as_slice(), record)
-            })
-            .collect();
-        if records.is_empty() {
-            return None;
-        }
+    fn fresh(&self) -> MutexGuard<'_, Fresh> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the file becomes with the fresh entries merged in.
+    fn to_save<'a>(&'a self, fresh: &'a Fresh, scanned: Timestamp) -> Saved<'a> {
+        let path = |number: usize| &fresh.paths[fresh.records[number].path.clone()];
+        let mut order: Vec<usize> = (0..fresh.records.len()).collect();
+        // Of several for one path the last counts; the sort is stable, and each takes the place of
+        // the one before.
+        order.sort_by(|a, b| path(*a).cmp(path(*b)));
+        order.dedup_by(|later, earlier| {
+            let same = path(*later) == path(*earlier);
+            if same {
+                *earlier = *later;
+            }
+            same
+        });
+        let mut places = Vec::with_capacity(order.len() + self.count);
+        let mut order = order.into_iter().peekable();
+        let push_fresh = |places: &mut Vec<Place>, number: usize| {
+            if fresh.records[number].stamp.is_settled(scanned) {
+                places.push(Place::Fresh(number));
+            }
+        };
         for index in 0..self.count {
-            let Some(mut record) = self.record(index) else {
+            let Some(record) = self.record(index) else {
                 continue;
             };
-            record.age = if self.is_seen(index) {
-                0
-            } else {
-                record.age.saturating_add(1)
-            };
+            while let Some(number) = order.next_if(|number| path(*number) < record.path) {
+                push_fresh(&mut places, number);
+            }
             // An entry that was replaced by one too fresh to keep is out of date.
-            if record.age <= MAX_AGE && !fresh.contains_key(record.path) {
-                records.insert(record.path, record);
+            if let Some(number) = order.next_if(|number| path(*number) == record.path) {
+                push_fresh(&mut places, number);
+            } else if self.next_age(index, record.age) <= MAX_AGE {
+                places.push(Place::Known(index));
             }
         }
-        write(records.values())
+        order.for_each(|number| push_fresh(&mut places, number));
+        Saved {
+            cache: self,
+            fresh,
+            places,
+        }
+    }
+
+    /// How many saves in a row will not have looked at an entry.
+    fn next_age(&self, index: usize, age: u32) -> u32 {
+        if self.is_seen(index) {
+            0
+        } else {
+            age.saturating_add(1)
+        }
     }
 
     fn is_seen(&self, index: usize) -> bool {
@@ -322,45 +381,114 @@ fn check(bytes: &[u8]) -> Option<usize> {
     (records <= body.len() - HEADER).then_some(count)
 }
 
-/// Writes records, which come in the order of their paths; `None` if they are too many.
-fn write<'a, 'r: 'a>(
-    records: impl ExactSizeIterator<Item = &'a Record<'r>> + Clone,
-) -> Option<Vec<u8>> {
-    let path_bytes: usize = records.clone().map(|record| record.path.len()).sum();
-    let mut bytes = Vec::with_capacity(HEADER + records.len() * RECORD + path_bytes + CHECKSUM);
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&u32::try_from(records.len()).ok()?.to_le_bytes());
-    let mut offset = 0_u32;
-    for record in records.clone() {
-        let length = u32::try_from(record.path.len()).ok()?;
+impl Saved<'_> {
+    /// Whether there is anything that the file does not have yet.
+    fn has_news(&self) -> bool {
+        let mut places = self.places.iter();
+        places.any(|place| matches!(place, Place::Fresh(_)))
+    }
+
+    /// Whether all paths can be numbered.
+    fn fits(&self) -> bool {
+        let bytes: u64 = self.records().map(|record| record.path.len() as u64).sum();
+        u32::try_from(bytes).is_ok() && u32::try_from(self.places.len()).is_ok()
+    }
+
+    fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        self.places.iter().filter_map(|place| match place {
+            Place::Fresh(number) => {
+                let record = &self.fresh.records[*number];
+                Some(Record {
+                    path: &self.fresh.paths[record.path.clone()],
+                    stamp: record.stamp,
+                    age: 0,
+                    digest: record.digest,
+                })
+            }
+            Place::Known(index) => {
+                let record = self.cache.record(*index)?;
+                Some(Record {
+                    age: self.cache.next_age(*index, record.age),
+                    ..record
+                })
+            }
+        })
+    }
+
+    fn write(&self, file: impl Write) -> io::Result<()> {
+        let too_many = |_| io::Error::from(io::ErrorKind::FileTooLarge);
+        let hashed = Hashed {
+            file,
+            hasher: blake3::Hasher::new(),
+        };
+        let mut file = BufWriter::with_capacity(BUFFER, hashed);
+        file.write_all(MAGIC)?;
+        file.write_all(&VERSION.to_le_bytes())?;
+        let count = u32::try_from(self.places.len()).map_err(too_many)?;
+        file.write_all(&count.to_le_bytes())?;
+        let mut offset = 0_u64;
+        for record in self.records() {
+            let start = u32::try_from(offset).map_err(too_many)?;
+            let length = u32::try_from(record.path.len()).map_err(too_many)?;
+            file.write_all(&record.to_bytes(start, length))?;
+            offset += u64::from(length);
+        }
+        for record in self.records() {
+            file.write_all(record.path)?;
+        }
+        file.flush()?;
+        let Hashed { file, hasher } = file.get_mut();
+        file.write_all(hasher.finalize().as_bytes())
+    }
+}
+
+impl Record<'_> {
+    fn to_bytes(&self, start: u32, length: u32) -> [u8; RECORD] {
         let FileStamp {
             dev,
             ino,
             size,
             mtime,
             ctime,
-        } = record.stamp;
-        bytes.extend_from_slice(&offset.to_le_bytes());
-        bytes.extend_from_slice(&length.to_le_bytes());
+        } = self.stamp;
+        let mut bytes = [0; RECORD];
+        let mut at = 0;
+        let mut put = |field: &[u8]| {
+            bytes[at..at + field.len()].copy_from_slice(field);
+            at += field.len();
+        };
+        put(&start.to_le_bytes());
+        put(&length.to_le_bytes());
         for number in [dev, ino, size] {
-            bytes.extend_from_slice(&number.to_le_bytes());
+            put(&number.to_le_bytes());
         }
         for seconds in [mtime.seconds(), ctime.seconds()] {
-            bytes.extend_from_slice(&seconds.to_le_bytes());
+            put(&seconds.to_le_bytes());
         }
-        for number in [mtime.nanoseconds(), ctime.nanoseconds(), record.age] {
-            bytes.extend_from_slice(&number.to_le_bytes());
+        for number in [mtime.nanoseconds(), ctime.nanoseconds(), self.age] {
+            put(&number.to_le_bytes());
         }
-        bytes.extend_from_slice(&record.digest);
-        offset = offset.checked_add(length)?;
+        put(&self.digest);
+        bytes
     }
-    for record in records {
-        bytes.extend_from_slice(record.path);
+}
+
+/// Digests what is written.
+struct Hashed<W> {
+    file: W,
+    hasher: blake3::Hasher,
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
     }
-    let checksum = blake3::hash(&bytes);
-    bytes.extend_from_slice(checksum.as_bytes());
-    Some(bytes)
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 #[cfg(test)]
@@ -370,6 +498,16 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::new(1000, 500_000_000);
+
+    impl StatCache {
+        fn to_bytes(&self, scanned: Timestamp) -> Option<Vec<u8>> {
+            let fresh = self.fresh();
+            let saved = self.to_save(&fresh, scanned);
+            let mut bytes = Vec::new();
+            saved.write(&mut bytes).unwrap();
+            saved.has_news().then_some(bytes)
+        }
+    }
 
     fn stamp(seconds: i64, nanoseconds: u32) -> FileStamp {
         let mtime = Timestamp::new(seconds, nanoseconds);
