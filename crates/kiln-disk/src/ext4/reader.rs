@@ -20,6 +20,8 @@ pub use content::FileContent;
 pub use disk::DiskSource;
 pub use facts::Facts;
 
+use std::sync::Mutex;
+
 use facts::Geometry;
 use fields::{at16, at32};
 
@@ -63,6 +65,16 @@ pub struct Reader<D> {
     disk: D,
     facts: Facts,
     geometry: Geometry,
+    recent: Mutex<Recent>,
+}
+
+/// What was read last of the inodes: those of one directory are side by side.
+#[derive(Debug, Default)]
+struct Recent {
+    /// A group, and the first block of its inodes.
+    table: Option<(u32, u64)>,
+    /// A block of inodes.
+    block: Option<(u64, Vec<u8>)>,
 }
 
 impl<D: DiskSource> Reader<D> {
@@ -83,6 +95,7 @@ impl<D: DiskSource> Reader<D> {
             disk,
             facts,
             geometry,
+            recent: Mutex::default(),
         })
     }
 
@@ -109,8 +122,7 @@ impl<D: DiskSource> Reader<D> {
     fn inode_table(&self, group: u32) -> Result<u64, ReadError> {
         let geometry = &self.geometry;
         let length = index(geometry.descriptor_size.into());
-        let first = (geometry.first_block + 1) * u64::from(self.facts.block_size);
-        let at = first + u64::from(group) * u64::from(geometry.descriptor_size);
+        let at = geometry.descriptor(group, self.facts.block_size);
         let mut descriptor = vec![0; length];
         self.disk.read_exact_at(&mut descriptor, at)?;
         if let Some(seed) = geometry.seed {

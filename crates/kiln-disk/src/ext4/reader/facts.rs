@@ -3,6 +3,7 @@
 use super::fields::{array, at16, at32};
 use super::{Checksums, ReadError, WRONG_SUM, damaged};
 use crate::ext4::checksum::{crc, seed_of};
+use crate::ext4::geometry::has_copy;
 
 /// What a file system says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,10 +35,14 @@ pub struct Facts {
 /// What is needed to find inodes.
 #[derive(Debug)]
 pub(super) struct Geometry {
-    pub(super) first_block: u64,
+    first_block: u64,
+    blocks_per_group: u32,
     pub(super) inodes_per_group: u32,
     pub(super) inode_size: u16,
     pub(super) descriptor_size: u16,
+    /// From which block of descriptors on each is in the first of the groups that it is about; the
+    /// others are all after the superblock.
+    spread_from: u32,
     /// What sums begin with, if they are to be compared.
     pub(super) seed: Option<u32>,
 }
@@ -68,7 +73,7 @@ const NEEDED: [(u32, &str, bool); 15] = [
     (0x2, "filetype", true),
     (0x4, "needs_recovery", false),
     (0x8, "journal_dev", false),
-    (0x10, "meta_bg", false),
+    (0x10, "meta_bg", true),
     (0x40, "extent", true),
     (0x80, "64bit", true),
     (0x100, "mmp", true),
@@ -83,7 +88,28 @@ const NEEDED: [(u32, &str, bool); 15] = [
 const METADATA_CSUM: u32 = 0x400;
 const WIDE: u32 = 0x80;
 const SEED: u32 = 0x2000;
+const META_BG: u32 = 0x10;
 const BIGALLOC: u32 = 0x200;
+
+impl Geometry {
+    /// Where the descriptor of a group is, in bytes.
+    pub(super) fn descriptor(&self, group: u32, block_size: u32) -> u64 {
+        let size = u64::from(self.descriptor_size);
+        let in_block = block_size / u32::from(self.descriptor_size);
+        let nth = group / in_block;
+        if nth < self.spread_from {
+            let first = (self.first_block + 1) * u64::from(block_size);
+            return first + u64::from(group) * size;
+        }
+        let first = nth * in_block;
+        let copy = u64::from(has_copy(first));
+        let block = u64::from(first) * u64::from(self.blocks_per_group);
+        // What is too much is also after the disk's end.
+        let block = block.saturating_add(self.first_block + copy);
+        let start = block.saturating_mul(block_size.into());
+        start.saturating_add(u64::from(group % in_block) * size)
+    }
+}
 
 pub(super) fn parse(
     raw: &[u8; 1024],
@@ -127,7 +153,8 @@ pub(super) fn parse(
         return Err(wrong("it has more inodes than the disk has room for"));
     }
     let descriptor_size = if is_wide { at16(raw, 0xfe) } else { 32 };
-    if !(32..=1024).contains(&descriptor_size) || (is_wide && descriptor_size < 64) {
+    let is_usual = descriptor_size.is_power_of_two() && (32..=1024).contains(&descriptor_size);
+    if !is_usual || (is_wide && descriptor_size < 64) {
         return Err(wrong("descriptors of groups have an impossible size"));
     }
     let label = raw[0x78..0x88].split(|byte| *byte == 0).next();
@@ -146,9 +173,15 @@ pub(super) fn parse(
     };
     let geometry = Geometry {
         first_block: at32(raw, 0x14).into(),
+        blocks_per_group: at32(raw, 0x20),
         inodes_per_group,
         inode_size,
         descriptor_size,
+        spread_from: if needed & META_BG != 0 {
+            at32(raw, 0x104)
+        } else {
+            u32::MAX
+        },
         seed,
     };
     Ok((facts, geometry))
@@ -190,12 +223,6 @@ fn features(raw: &[u8; 1024]) -> Result<Vec<&'static str>, ReadError> {
         let names = all.iter().filter(|(bit, _)| set & bit != 0);
         names.map(|(_, name)| *name).collect::<Vec<_>>()
     };
-    let needed = NEEDED
-        .map(|(bit, name, _)| (bit, name))
-        .iter()
-        .copied()
-        .filter(|(bit, _)| needed & bit != 0)
-        .map(|(_, name)| name)
-        .collect::<Vec<_>>();
+    let needed = of(&NEEDED.map(|(bit, name, _)| (bit, name)), needed);
     Ok([of(&COMPATIBLE, compatible), needed, of(&WRITABLE, writable)].concat())
 }

@@ -36,13 +36,7 @@ impl<D: DiskSource> Reader<D> {
         let per_group = self.geometry.inodes_per_group;
         let (group, within) = ((number - 1) / per_group, (number - 1) % per_group);
         let size = u64::from(self.geometry.inode_size);
-        let table = self.inode_table(group)?;
-        if table == 0 || table >= self.facts.blocks {
-            return Err(wrong("its table is outside of the file system"));
-        }
-        let at = table * u64::from(self.facts.block_size) + u64::from(within) * size;
-        let mut raw = vec![0; index(size)];
-        self.disk.read_exact_at(&mut raw, at)?;
+        let mut raw = self.raw_inode(group, u64::from(within) * size)?;
         let extra = match raw.get(128..130) {
             Some(extra) => 128 + usize::from(at16(extra, 0)),
             None => 128,
@@ -74,6 +68,26 @@ impl<D: DiskSource> Reader<D> {
             rest: raw.split_off(extra),
             seed,
         })
+    }
+
+    /// The bytes of the inode at this place in a group's table.
+    fn raw_inode(&self, group: u32, place: u64) -> Result<Vec<u8>, ReadError> {
+        let block_size = u64::from(self.facts.block_size);
+        let mut recent = self.recent.lock().expect("nothing panics with it");
+        let table = match recent.table {
+            Some((known, table)) if known == group => table,
+            _ => self.inode_table(group)?,
+        };
+        recent.table = Some((group, table));
+        let number = table.saturating_add(place / block_size);
+        let block = match recent.block.take() {
+            Some((known, block)) if known == number => block,
+            _ => self.block(number)?,
+        };
+        let start = index(place % block_size);
+        let raw = block[start..start + usize::from(self.geometry.inode_size)].to_vec();
+        recent.block = Some((number, block));
+        Ok(raw)
     }
 }
 

@@ -165,6 +165,9 @@ impl<D: DiskSource> Reader<D> {
     fn file(&self, inode: &RawInode, found: &mut Found) -> Result<File, ReadError> {
         let (size, key) = (inode.size, u64::from(inode.number));
         let block_size = u64::from(self.facts.block_size);
+        if size.div_ceil(block_size) > 1 << 32 {
+            return Err(inode.damaged("the file is larger than files can be"));
+        }
         let mut segments: Vec<Segment> = Vec::new();
         let mut extents = Extents::new(self, inode)?;
         while let Some(extent) = extents.next()? {
