@@ -58,7 +58,8 @@ pub struct Config {
     pub network: Option<Network>,
     /// Directories that the program can write to, whatever the root is. Absolute paths.
     pub volumes: Vec<String>,
-    /// How the machine ends; `None` to power off.
+    /// How the machine ends; `None` to power off, or to restart where the power can't be switched
+    /// off, or to exit in a container.
     pub end: Option<End>,
     /// The program.
     pub program: Program,

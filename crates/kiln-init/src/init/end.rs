@@ -9,6 +9,8 @@ use kiln_sys::machine::{self, MachineEnd, MountFlags, Reaped};
 use kiln_sys::process::Ended;
 use kiln_sys::signal;
 
+use crate::mounts::is_machine;
+
 const SIGTERM: i32 = 15;
 const SIGKILL: i32 = 9;
 
@@ -20,15 +22,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) fn finish(end: Option<End>, ended: Ended) -> ExitCode {
     end_others(SIGTERM, PATIENCE);
     end_others(SIGKILL, PATIENCE);
-    machine::sync();
     let command = match end.unwrap_or_else(default_end) {
         End::Exit => None,
         End::PowerOff => Some(MachineEnd::PowerOff),
         End::Restart => Some(MachineEnd::Restart),
     };
     if let Some(command) = command {
-        // A disk that is not written to any more is clean. One that was never writable says no.
-        let _ = machine::remount(Path::new("/"), MountFlags::RDONLY);
+        if is_machine() {
+            machine::sync();
+            // A disk that is not written to any more is clean. One that was never writable says no.
+            let _ = machine::remount(Path::new("/"), MountFlags::RDONLY);
+        }
         let error = machine::end_machine(command);
         crate::warn(format!("the machine can't be ended: {error}"));
     }
@@ -41,6 +45,9 @@ pub(crate) fn finish(end: Option<End>, ended: Ended) -> ExitCode {
 
 /// A machine without a way to switch its power off would stand still for ever.
 fn default_end() -> End {
+    if !is_machine() {
+        return End::Exit;
+    }
     let ways = ["/sys/firmware/acpi/tables", "/proc/device-tree/psci"];
     if ways.iter().any(|way| Path::new(way).exists()) {
         End::PowerOff

@@ -127,7 +127,7 @@ pub(crate) fn enter_overlay() -> Result<(), Failure> {
             Failure::machine(format!("the overlay on the root: {what}: {error}"))
         }
     };
-    let _ = machine::remount(Path::new("/"), MountFlags::RDONLY);
+    let _ = machine::remount(Path::new("/"), remount_flags(MountFlags::RDONLY));
     machine::mount_at("tmpfs", base, "tmpfs", DATA, "mode=0755").map_err(step("memory"))?;
     let (upper, work, root) = (base.join("upper"), base.join("work"), base.join("root"));
     for directory in [&upper, &work, &root] {
@@ -149,8 +149,12 @@ fn prepare_root(root: Root) -> Result<(), Failure> {
     let path = Path::new("/");
     let is_read_only = machine::is_read_only(path).unwrap_or(false);
     let result = match root {
-        Root::ReadWrite if is_read_only => machine::remount(path, MountFlags::empty()),
-        Root::ReadOnly if !is_read_only => machine::remount(path, MountFlags::RDONLY),
+        Root::ReadWrite if is_read_only => {
+            machine::remount(path, remount_flags(MountFlags::empty()))
+        }
+        Root::ReadOnly if !is_read_only => {
+            machine::remount(path, remount_flags(MountFlags::RDONLY))
+        }
         _ => return Ok(()),
     };
     match (root, result) {
@@ -163,6 +167,24 @@ fn prepare_root(root: Root) -> Result<(), Failure> {
         (_, Err(error)) => Err(Failure::machine(format!(
             "the root can't be made read-only: {error}"
         ))),
+    }
+}
+
+/// Whether this process is a machine's first, and not a pid namespace's: then the file systems are its
+/// own, and nobody else's.
+pub(crate) fn is_machine() -> bool {
+    /// The kernel's own number for the first namespace.
+    const FIRST: u64 = 0xEFFF_FFFC;
+    fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == FIRST)
+}
+
+/// A container's root may be a part of a file system that others use, too: there the mount alone is
+/// changed.
+fn remount_flags(flags: MountFlags) -> MountFlags {
+    if is_machine() {
+        flags
+    } else {
+        flags | MountFlags::BIND
     }
 }
 
