@@ -23,7 +23,7 @@ use crate::context::ContextFiles;
 use crate::error::StepError;
 use crate::layers::LayerQueue;
 use crate::packed::{self, LeftContents};
-use crate::roots::WritableRoot;
+use crate::roots::{FilesIn, WritableRoot};
 
 /// Where a copy's sources are.
 pub(crate) enum From<'a> {
@@ -164,8 +164,9 @@ pub(crate) fn copy(
     roots: (&Chain, &Chain),
     cancel: &CancelToken,
 ) -> Result<Chain, StepError> {
-    let contents = Contents::Copied;
-    let (root, _) = write((engine, tracer), op, (selected, contents), roots, cancel)?;
+    let root = tracer.within("mount", || engine.writable_root(roots.0))?;
+    let taken = (selected, Contents::Copied);
+    write((engine, tracer, &root), op, taken, roots, cancel)?;
     Ok(root.commit_traced(engine.now(), tracer)?)
 }
 
@@ -177,22 +178,31 @@ pub(crate) fn copy_packed(
     roots: (&Chain, &Chain),
     cancel: &CancelToken,
 ) -> Result<Chain, StepError> {
+    let files = if selected.selection.count() <= MOST_IN_MEMORY {
+        FilesIn::Memory
+    } else {
+        FilesIn::Store
+    };
+    let root = tracer.within("mount", || engine.packed_root(roots.0, files))?;
     let taken = (&*selected, Contents::Left);
-    let (root, sources) = write((engine, tracer), op, taken, roots, cancel)?;
+    let sources = write((engine, tracer, &root), op, taken, roots, cancel)?;
     let contents = Arc::new(LeftContents { selected, sources });
     let packed = root.commit_packed((engine, queue), contents, engine.now(), tracer);
     packed.map_err(packed::step_error)
 }
 
-/// Writes what was selected into a new layer on top of `below`.
+/// The largest tree whose files are made in memory, without their contents: the kernel takes about a
+/// kilobyte for each.
+const MOST_IN_MEMORY: usize = 50_000;
+
+/// Writes what was selected into a root that stands on `below`.
 fn write(
-    (engine, tracer): (&Engine, &Tracer),
+    (engine, tracer, root): (&Engine, &Tracer, &WritableRoot),
     op: &CopyOp,
     (selected, contents): (&Selected, Contents),
     (below, owners): (&Chain, &Chain),
     cancel: &CancelToken,
-) -> Result<(WritableRoot, Sources), StepError> {
-    let root = tracer.within("mount", || engine.writable_root(below))?;
+) -> Result<Sources, StepError> {
     let dir = root.dir(engine)?;
     let owner = match &op.chown {
         None => owner(op, Owner::ROOT),
@@ -237,7 +247,7 @@ fn write(
             }
         }
     }
-    Ok((root, sources))
+    Ok(sources)
 }
 
 /// Unpacks the item into the destination, if it is an archive.

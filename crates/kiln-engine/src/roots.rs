@@ -9,7 +9,10 @@ use kiln_base::{CancelToken, Timestamp};
 use kiln_layer::Elsewhere;
 use kiln_store::{ActiveSnapshot, SnapshotId};
 use kiln_sys::fs::{Dir, Owner};
-use kiln_sys::mount::{Durability, Overlay, Recursion, Upper, bind};
+use kiln_sys::mount::{
+    Attached, Attributes, Durability, Filesystem, Overlay, Recursion, Upper, attach_at, bind,
+    mount_filesystem,
+};
 
 use crate::Engine;
 use crate::chain::{Chain, ChainLayer, Origin};
@@ -23,6 +26,24 @@ pub(crate) struct WritableRoot {
     /// The new layer.
     layer: ActiveSnapshot,
     below: Chain,
+    /// Where the layer's files are instead, if not in its own directory.
+    memory: Option<Memory>,
+}
+
+/// The directories of a new layer, in memory.
+struct Memory {
+    upper: PathBuf,
+    work: PathBuf,
+    _mount: Attached,
+}
+
+/// Where the files of a new layer are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FilesIn {
+    /// In the store.
+    Store,
+    /// In memory, if the system can: for [`WritableRoot::commit_packed`] only.
+    Memory,
 }
 
 impl WritableRoot {
@@ -61,6 +82,7 @@ impl WritableRoot {
             mount,
             layer,
             below,
+            memory: _,
         } = self;
         // The kernel writes to the layer until the last handle of the mount is gone.
         tracer.within("unmount", || drop(mount));
@@ -90,15 +112,20 @@ impl WritableRoot {
             mount,
             layer,
             below,
+            memory,
         } = self;
         tracer.within("unmount", || drop(mount));
-        let dir = Dir::open(layer.upper()).map_err(RootError::from)?;
+        let upper = memory
+            .as_ref()
+            .map_or(layer.upper(), |memory| &memory.upper);
+        let dir = Dir::open(upper).map_err(RootError::from)?;
         let upper = kiln_layer::Upper {
             dir: engine.machine.tree(dir),
             elsewhere: Some(contents),
         };
         let record = queue.write(upper, &below.layers, tracer)?;
         let _span = tracer.span("commit");
+        drop(memory);
         let snapshot = SnapshotId::random();
         let parent = below.layers.last().map(|layer| layer.snapshot.clone());
         layer.commit_packed(&snapshot, parent.as_ref())?;
@@ -167,32 +194,50 @@ impl Engine {
     /// Mounts a chain with a new, empty layer on top.
     pub(crate) fn writable_root(&self, below: &Chain) -> Result<WritableRoot, RootError> {
         let lowest = below.layers.is_empty().then(|| self.empty_dir());
-        self.writable_root_on(lowest.transpose()?, below)
+        self.writable_root_on((lowest.transpose()?, below), FilesIn::Store)
+    }
+
+    /// The same for a layer of which only the blob will be kept.
+    pub(crate) fn packed_root(
+        &self,
+        below: &Chain,
+        files: FilesIn,
+    ) -> Result<WritableRoot, RootError> {
+        let lowest = below.layers.is_empty().then(|| self.empty_dir());
+        self.writable_root_on((lowest.transpose()?, below), files)
     }
 
     /// The same for a step that runs a program, with [`Engine::mount_points`] below everything.
     pub(crate) fn writable_step_root(&self, below: &Chain) -> Result<WritableRoot, RootError> {
-        self.writable_root_on(Some(self.mount_points()?), below)
+        self.writable_root_on((Some(self.mount_points()?), below), FilesIn::Store)
     }
 
     fn writable_root_on(
         &self,
-        lowest: Option<PathBuf>,
-        below: &Chain,
+        (lowest, below): (Option<PathBuf>, &Chain),
+        files: FilesIn,
     ) -> Result<WritableRoot, RootError> {
         let layer = self.store.begin_snapshot()?;
+        let memory = match files {
+            FilesIn::Store => None,
+            FilesIn::Memory => self.memory(&layer),
+        };
+        let (upper, work) = match &memory {
+            Some(memory) => (memory.upper.as_path(), memory.work.as_path()),
+            None => (layer.upper(), layer.work()),
+        };
         let mut lowers = self.lowers(below)?;
         if let Some(top) = lowers.first() {
             // The new layer stands for the root directory, so it takes the attributes that the
             // root has below it.
-            copy_root_attributes(&Dir::open(top)?, &Dir::open(layer.upper())?)?;
+            copy_root_attributes(&Dir::open(top)?, &Dir::open(upper)?)?;
         }
         lowers.extend(lowest);
         let overlay = Overlay {
             lowers,
             upper: Some(Upper {
-                upper: layer.upper().to_owned(),
-                work: layer.work().to_owned(),
+                upper: upper.to_owned(),
+                work: work.to_owned(),
                 durability: Durability::Volatile,
             }),
             userxattr: self.machine.grade.uses_user_xattrs(),
@@ -202,6 +247,31 @@ impl Engine {
             mount,
             layer,
             below: below.clone(),
+            memory,
+        })
+    }
+
+    /// A new layer's directories in memory: making and removing a file there takes a fraction of what
+    /// it takes on a disk. `None` where the system can't: with less space, mounts or attributes than
+    /// overlayfs and recorded owners need, the store serves as well.
+    fn memory(&self, layer: &ActiveSnapshot) -> Option<Memory> {
+        let tmpfs = Filesystem::Tmpfs {
+            size: None,
+            mode: 0o700,
+        };
+        let mount = mount_filesystem(tmpfs, Attributes::empty()).ok()?;
+        let root = Dir::from_fd(mount.try_clone().ok()?);
+        root.mkdir("upper", 0o755).ok()?;
+        root.mkdir("work", 0o700).ok()?;
+        root.set_mode("upper", 0o755).ok()?;
+        if self.machine.grade.uses_user_xattrs() {
+            root.set_xattr("work", "user.kiln.probe", b"").ok()?;
+        }
+        let mount = attach_at(mount, layer.work()).ok()?;
+        Some(Memory {
+            upper: layer.work().join("upper"),
+            work: layer.work().join("work"),
+            _mount: mount,
         })
     }
 

@@ -121,6 +121,23 @@ impl Selection {
     pub fn items(&self) -> &[CopyItem] {
         &self.items
     }
+
+    /// How many files, directories and nodes there are in all items.
+    pub fn count(&self) -> usize {
+        let count = |item: &CopyItem| match &item.content {
+            Content::Inline(_) => 1,
+            Content::Tree { node, .. } => count_below(node),
+        };
+        self.items.iter().map(count).sum()
+    }
+}
+
+/// The nodes of a tree, whose depth a scan limits.
+fn count_below(node: &Node) -> usize {
+    match &node.kind {
+        NodeKind::Dir(children) => 1 + children.iter().map(count_below).sum::<usize>(),
+        _ => 1,
+    }
 }
 
 impl CopyItem {
