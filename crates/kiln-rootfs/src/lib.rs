@@ -7,6 +7,8 @@
 //! Deliberately absent: where images come from (`kiln-engine`), and the formats of disks
 //! (`kiln-disk`).
 
+pub mod elf;
 pub mod manifest;
+pub mod paths;
 pub mod request;
 pub mod spec;
