@@ -9,6 +9,8 @@
 
 pub mod elf;
 pub mod manifest;
+pub mod optimise;
+pub mod packages;
 pub mod paths;
 pub mod request;
 pub mod spec;
