@@ -8,9 +8,11 @@
 //! (`kiln-disk`).
 
 pub mod elf;
+pub mod harden;
 pub mod manifest;
 pub mod optimise;
 pub mod packages;
 pub mod paths;
+pub mod reach;
 pub mod request;
 pub mod spec;
