@@ -5,7 +5,7 @@
 //!
 //! # The kernel
 //!
-//! A kernel has to have the disk's driver and file system built in. Debian's cloud kernels have NVMe
+//! A kernel has to have the disk's driver and file system built in. Debian's cloud kernels have `nvme`
 //! and ext4, and no erofs and squashfs, which are modules there. [`find_kernel`] looks for one; to get
 //! one without installing it: `apt-get download linux-image-cloud-amd64`'s dependency
 //! (`linux-image-…-cloud-amd64`), then `dpkg-deb --extract` it and take `boot/vmlinuz-…`.
@@ -117,10 +117,12 @@ impl BootRequest {
         let mut kernel_arguments = self.kernel_arguments.clone();
         // Kernel messages cost time on a serial line; but where nothing else reports, they are what
         // is waited for.
-        kernel_arguments.push(match self.has_reports {
-            true => "quiet".to_owned(),
-            false => "loglevel=7".to_owned(),
-        });
+        let level = if self.has_reports {
+            "quiet"
+        } else {
+            "loglevel=7"
+        };
+        kernel_arguments.push(level.to_owned());
         if let WaitFor::Port(port) = self.wait_for {
             kernel_arguments.push(format!("kiln.port={port}"));
         }

@@ -134,7 +134,7 @@ pub fn cloud_hypervisor(machine: &Machine) -> Vec<String> {
     words
 }
 
-/// QEMU's command line. The disk is an NVMe one, which Debian's cloud kernels start from without an
+/// QEMU's command line. The disk is an `nvme` device, which Debian's cloud kernels start from without an
 /// initial file system. The machine has no network. The console is the standard output.
 pub fn qemu(machine: &Machine, kind: QemuMachine, accelerator: Accelerator) -> Vec<String> {
     let (program, kind, console) = match kind {
@@ -258,7 +258,7 @@ mod tests {
             disk_access: DiskAccess::Read,
             ..machine()
         };
-        expect![[r#"cloud-hypervisor --kernel /boot/vmlinux --disk path=/disks/a,b.ext4,readonly=on --cmdline 'console=ttyS0 root=/dev/vda init=/usr/lib/kiln/init rw panic=1 kiln.end=power-off' --cpus boot=1 --memory size=256M --console off --serial tty --initramfs '/boot/it'\''s'"#]]
+        expect![[r"cloud-hypervisor --kernel /boot/vmlinux --disk path=/disks/a,b.ext4,readonly=on --cmdline 'console=ttyS0 root=/dev/vda init=/usr/lib/kiln/init rw panic=1 kiln.end=power-off' --cpus boot=1 --memory size=256M --console off --serial tty --initramfs '/boot/it'\''s'"]]
         .assert_eq(&shell_line(&cloud_hypervisor(&machine)));
     }
 
@@ -269,7 +269,7 @@ mod tests {
             ..machine()
         };
         let words = qemu(&machine, QemuMachine::Microvm, Accelerator::Tcg);
-        expect![[r#"qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -machine microvm,pcie=on,acpi=on,rtc=on -accel tcg -cpu max -m 256M -smp 1 -display none -monitor none -serial stdio -drive if=none,id=root,format=raw,file=/disks/a,,b.ext4,snapshot=on -device nvme,drive=root,serial=root -kernel /boot/vmlinux -append 'console=ttyS0 root=/dev/nvme0n1 init=/usr/lib/kiln/init rw panic=-1 no_timer_check kiln.end=restart'"#]]
+        expect![[r"qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -machine microvm,pcie=on,acpi=on,rtc=on -accel tcg -cpu max -m 256M -smp 1 -display none -monitor none -serial stdio -drive if=none,id=root,format=raw,file=/disks/a,,b.ext4,snapshot=on -device nvme,drive=root,serial=root -kernel /boot/vmlinux -append 'console=ttyS0 root=/dev/nvme0n1 init=/usr/lib/kiln/init rw panic=-1 no_timer_check kiln.end=restart'"]]
         .assert_eq(&shell_line(&words));
     }
 }

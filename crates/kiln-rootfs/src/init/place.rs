@@ -84,7 +84,7 @@ impl<'a> Disk<'a> {
         } else if self.read(HOSTS)?.is_empty() {
             let mut text = "127.0.0.1 localhost\n::1 localhost ip6-localhost\n".to_owned();
             if let Some(name) = &run.hostname {
-                text.push_str(&format!("127.0.1.1 {name}\n"));
+                text.extend(["127.0.1.1 ", name, "\n"]);
             }
             self.put_file(HOSTS, 0o644, text.as_bytes())?;
         }

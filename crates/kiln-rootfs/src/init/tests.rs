@@ -74,7 +74,7 @@ fn installed(tree_text: &str, run: &RunConfig, strategy: &Strategy) -> String {
     };
     let mut text = format!("{}\n", installed.kernel_arguments.join(" "));
     for warning in &installed.warnings {
-        text.push_str(&format!("warning: {warning}\n"));
+        text.extend(["warning: ", warning, "\n"]);
     }
     for path in &installed.added {
         let found = paths::name(&tree, path.as_bytes()).unwrap();
@@ -91,13 +91,14 @@ fn installed(tree_text: &str, run: &RunConfig, strategy: &Strategy) -> String {
             Node::CharDevice(device) => format!("device {}:{}", device.major, device.minor),
             other => format!("{other:?}"),
         };
-        text.push_str(&format!("{path} {:o} {what}\n", inode.attributes.mode));
+        text.push_str(path);
+        text.push_str(&format_args!(" {:o} {what}\n", inode.attributes.mode).to_string());
     }
     text
 }
 
 #[track_caller]
-fn check(tree: &str, run: &RunConfig, strategy: &Strategy, expected: Expect) {
+fn check(tree: &str, run: &RunConfig, strategy: &Strategy, expected: &Expect) {
     expected.assert_eq(&installed(tree, run, strategy));
 }
 
@@ -126,7 +127,7 @@ fn direct_starts_kiln_init() {
         SMALL,
         &run,
         &Strategy::Direct,
-        expect![[r#"
+        &expect![[r#"
         init=/usr/lib/kiln/init rw
         /container.cmd 600 ["app","--serve"]
         /container.env 600 {"env":{"GREETING":"a \"b\" $c\\","PATH":"/bin"},"exposed_ports":[],"working_dir":"/srv/app"}
@@ -194,7 +195,7 @@ fn systemd_gets_a_unit() {
         &with_systemd,
         &run,
         &Strategy::Systemd,
-        expect![[r#"
+        &expect![[r#"
         init=/usr/lib/systemd/systemd rw
         warning: systemd does not set `some.name`: it takes letters, digits and `_` only
         /container.cmd 600 ["/bin/app","a b","50%","$HOME","\"",""]
@@ -262,7 +263,7 @@ fn custom_is_the_users_own() {
         SMALL,
         &run_config(&[]),
         &script,
-        expect![[r#"
+        &expect![[r#"
         init=/sbin/start rw
         /container.cmd 600 []
         /container.env 600 {"env":{"GREETING":"a \"b\" $c\\","PATH":"/bin"},"exposed_ports":[],"working_dir":""}
