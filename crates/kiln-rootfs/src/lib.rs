@@ -7,8 +7,10 @@
 //! Deliberately absent: where images come from (`kiln-engine`), and the formats of disks
 //! (`kiln-disk`).
 
+pub mod boot;
 pub mod elf;
 pub mod harden;
+pub mod init;
 pub mod manifest;
 pub mod optimise;
 pub mod packages;
@@ -16,3 +18,4 @@ pub mod paths;
 pub mod reach;
 pub mod request;
 pub mod spec;
+pub mod vmm;
