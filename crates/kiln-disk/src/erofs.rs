@@ -89,7 +89,9 @@ pub struct Plan {
     options: Options,
     order: Order,
     shared: Shared,
-    layout: Layout,
+    size: u64,
+    /// Absent where it is decided by what files become.
+    layout: Option<Layout>,
 }
 
 /// What was written.
@@ -143,7 +145,8 @@ pub fn plan(tree: &Tree, options: &Options) -> Result<Plan, PlanError> {
         options: options.clone(),
         order,
         shared,
-        layout,
+        size: layout.size(),
+        layout: (options.compression == Compression::None).then_some(layout),
     })
 }
 
@@ -151,7 +154,7 @@ impl Plan {
     /// Bytes of the disk: exactly without compression, and otherwise about as much as it could be
     /// if nothing can be compressed.
     pub fn size(&self) -> u64 {
-        self.layout.size()
+        self.size
     }
 
     /// Writes the disk to an empty file, with holes where there are only zeros.
@@ -174,19 +177,18 @@ impl Plan {
             threads,
             cancel,
         };
-        match self.options.compression {
-            Compression::None => {
-                writer.disk(self, &self.layout)?;
-                Ok(self.layout.written())
+        let packed = match (&self.layout, self.options.compression) {
+            (Some(layout), _) => {
+                writer.disk(self, layout)?;
+                return Ok(layout.written());
             }
-            Compression::Lz4(cluster) => {
-                let packed = compress::files(&writer, self, cluster)?;
-                let layout = Layout::packed(tree, &self.order, &self.shared, &self.options, packed)
-                    .ok_or_else(too_large)?;
-                writer.disk(self, &layout)?;
-                Ok(layout.written())
-            }
-        }
+            (None, Compression::Lz4(cluster)) => compress::files(&writer, self, cluster)?,
+            (None, Compression::None) => compress::Packed::nothing(),
+        };
+        let layout = Layout::packed(tree, &self.order, &self.shared, &self.options, packed);
+        let layout = layout.ok_or_else(too_large)?;
+        writer.disk(self, &layout)?;
+        Ok(layout.written())
     }
 }
 

@@ -14,7 +14,7 @@ use super::write::Writer;
 use super::{BLOCK, Cluster, Plan, WriteError, inode, too_large};
 
 /// A thread packs about this many bytes at a time.
-const WORK: u64 = 1 << 20;
+const WORK: u64 = 512 << 10;
 
 /// What has been packed, and where.
 #[derive(Debug)]
@@ -146,6 +146,7 @@ pub(super) fn files(
     let jobs = packer.jobs(&files);
     let mut done = Packed {
         bodies: vec![None; writer.tree.len()],
+        files: Vec::with_capacity(files.len()),
         cluster: cluster.bytes(),
         ..Packed::nothing()
     };
