@@ -35,6 +35,9 @@ fn with_image(who: Who) -> Result<(Kiln, PathBuf), Absent> {
     Ok((kiln, folder))
 }
 
+/// An image's files alone.
+const PLAIN: [&str; 3] = ["rootfs-app", "--init", "none"];
+
 /// Runs `kiln rootfs` with these words, and returns the manifest.
 #[track_caller]
 fn make(kiln: &Kiln, disk: &Path, words: &[&str]) -> Value {
@@ -104,7 +107,7 @@ fn an_ext4_is_the_image() {
         testkit::find_program("e2fsck")?;
         let (kiln, folder) = with_image(Who::Root)?;
         let disk = folder.join("whole.ext4");
-        let manifest = make(&kiln, &disk, &["rootfs-app", "--label", "app"]);
+        let manifest = make(&kiln, &disk, &[&PLAIN[..], &["--label", "app"]].concat());
         let _ = Program::new("e2fsck").arg("-fn").arg(&disk).run().ok();
         let mounted = Mounted::new(&disk, "ext4", "ro");
         let expected = image_files(&kiln, "rootfs-app", &folder);
@@ -129,6 +132,21 @@ fn an_ext4_is_the_image() {
 }
 
 #[test]
+fn a_squashfs_is_the_image() {
+    base::run("rootfs::a_squashfs_is_the_image", || {
+        Mounted::possible("squashfs")?;
+        let (kiln, folder) = with_image(Who::Root)?;
+        let disk = folder.join("whole.squashfs");
+        make(&kiln, &disk, &PLAIN);
+        let mounted = Mounted::new(&disk, "squashfs", "ro");
+        let found = mounted_files(&mounted, &folder);
+        let expected = image_files(&kiln, "rootfs-app", &folder);
+        assert_eq!(expected.differences(&found, ["image", "disk"]), "");
+        Ok(())
+    });
+}
+
+#[test]
 fn an_erofs_is_the_image() {
     base::run("rootfs::an_erofs_is_the_image", || {
         Mounted::possible("erofs")?;
@@ -136,7 +154,11 @@ fn an_erofs_is_the_image() {
         let expected = image_files(&kiln, "rootfs-app", &folder);
         for compression in ["none", "lz4"] {
             let disk = folder.join(format!("{compression}.erofs"));
-            make(&kiln, &disk, &["rootfs-app", "--compression", compression]);
+            make(
+                &kiln,
+                &disk,
+                &[&PLAIN[..], &["--compression", compression]].concat(),
+            );
             let mounted = Mounted::new(&disk, "erofs", "ro");
             let found = mounted_files(&mounted, &folder);
             assert_eq!(expected.differences(&found, ["image", "disk"]), "");
@@ -252,12 +274,89 @@ fn what_can_t_be_made_leaves_nothing() {
             (5, "has no journal"),
         );
         refused(&["rootfs-app", "--compression", "lz4"], (5, "LZ4"));
+        refused(&["rootfs-app", "--init", "systemd"], (5, "no systemd"));
+        refused(&["rootfs-app", "--init", "custom"], (5, "--init-path"));
+        refused(
+            &["rootfs-app", "--user", "nobody-knows"],
+            (5, "nobody-knows"),
+        );
+        refused(&["rootfs-app", "--entrypoint", "/nope"], (5, "/nope"));
+        let loader = ["rootfs-app", "--run", "rm /lib64/ld-linux-x86-64.so.2"];
+        if cfg!(target_arch = "x86_64") {
+            refused(&loader, (5, "ld-linux-x86-64.so.2"));
+        }
         refused(
             &["rootfs-app", "--platform", "linux/s390x"],
             (5, "linux/s390x"),
         );
         let device = kiln.run(&["rootfs", "rootfs-app", "-o", "/dev/null"]);
         assert_eq!(device.code, Some(5), "{device}");
+        Ok(())
+    });
+}
+
+#[test]
+fn an_init_is_added_and_files_are_removed() {
+    base::run("rootfs::an_init_is_added_and_files_are_removed", || {
+        Mounted::possible("ext4")?;
+        let (kiln, folder) = with_image(Who::Root)?;
+        let disk = folder.join("ready.ext4");
+        let words = [
+            "rootfs-app",
+            "--optimise=balanced",
+            "--harden",
+            "--verity",
+            "--env=SECRET=a b",
+            "--hostname=box",
+        ];
+        let manifest = make(&kiln, &disk, &words);
+        let line = manifest["kernel"]["command_line"].as_str().unwrap();
+        assert_eq!(line, "init=/usr/lib/kiln/init rw");
+        let rules = manifest["changes"].as_array().unwrap();
+        assert!(
+            rules.iter().any(|rule| rule["rule"] == "documentation"),
+            "{manifest}"
+        );
+        let verity = &manifest["disk"]["verity"];
+        assert_eq!(verity["root_hash"].as_str().unwrap().len(), 64);
+        let end = verity["offset"].as_u64().unwrap();
+        assert!(end < fs::metadata(&disk).unwrap().len());
+        let boot = &manifest["monitors"]["firecracker"]["boot-source"]["boot_args"];
+        assert!(boot.as_str().unwrap().contains(line), "{boot}");
+        assert!(!manifest.to_string().contains("a b"), "{manifest}");
+        let mounted = Mounted::new(&disk, "ext4", "ro");
+        assert!(mounted.path().join("usr/lib/kiln/init").exists());
+        assert!(mounted.path().join("container.cmd").exists());
+        assert!(!mounted.path().join("usr/share/man").join("man1").exists());
+        assert!(mounted.path().join("data/two").exists());
+        Ok(())
+    });
+}
+
+#[test]
+fn an_image_for_another_machine_has_no_init() {
+    base::run("rootfs::an_image_for_another_machine_has_no_init", || {
+        let kiln = Kiln::new(Who::Root, "rootfs-foreign")?;
+        let folder = Scratch::folder("rootfs-foreign");
+        fs::write(
+            folder.join("Dockerfile"),
+            "FROM scratch\nCOPY Dockerfile /app\nCMD [\"/app\"]\n",
+        )
+        .unwrap();
+        let foreign = ["build", "--platform", "linux/s390x", "-t", "foreign"];
+        let _ = kiln.command().args(foreign).arg(&folder).run().ok();
+        let image = ["foreign", "--platform", "linux/s390x"];
+        check_refused(&kiln, &folder, &image, (5, "--init none"));
+        let disk = folder.join("files.ext4");
+        make(&kiln, &disk, &[&image[..], &["--init", "none"]].concat());
+        fs::write(
+            folder.join("Dockerfile"),
+            "FROM scratch\nCOPY Dockerfile /app\n",
+        )
+        .unwrap();
+        let silent = kiln.command().args(["build", "-t", "silent"]).arg(&folder);
+        let _ = silent.run().ok();
+        check_refused(&kiln, &folder, &["silent"], (5, "no command"));
         Ok(())
     });
 }

@@ -13,36 +13,41 @@
 //! Deliberately absent: what may be taken from or put into a tree (`kiln-rootfs`), and formats
 //! (`kiln-disk`).
 
+mod boot;
 mod commands;
+mod describe;
 mod disk;
+mod edit;
 mod error;
 mod files;
 mod merge;
 mod output;
 mod source;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use kiln_base::events::Events;
 use kiln_base::{CancelToken, Timestamp};
-use kiln_disk::{Contents, Node, Tree};
+use kiln_disk::{Contents, Tree};
 use kiln_graph::{KeyHasher, Network};
 use kiln_image::Image;
 use kiln_oci::Platform;
-use kiln_rootfs::manifest::{
-    Manifest, ManifestContents, ManifestDisk, ManifestKernel, ManifestSource, ManifestTimings,
-};
+use kiln_rootfs::manifest::{Manifest, ManifestContents, ManifestTimings, ManifestVerity};
 use kiln_rootfs::request::{DiskRequest, uuid_of};
 
 use crate::Engine;
 use crate::chain::Chain;
 use crate::reporter::Reporter;
 
+pub use boot::VerifyBoot;
+pub use edit::{RootfsEdits, RootfsInit};
 pub use error::RootfsError;
 pub use merge::MergeError;
 
 use disk::{Identity, Plan};
+use edit::Edited;
 use files::LayerFiles;
 use merge::MergeOptions;
 use output::Output;
@@ -61,6 +66,10 @@ pub struct RootfsRequest {
     pub commands: Vec<String>,
     /// Their network.
     pub network: Network,
+    /// What is done with the files.
+    pub edits: RootfsEdits,
+    /// How the disk is tried before it is delivered.
+    pub verify: Option<VerifyBoot>,
     /// The file system.
     pub disk: DiskRequest,
     /// Later modification times become this one, and the disk is of this time. Otherwise the files'
@@ -69,7 +78,7 @@ pub struct RootfsRequest {
     /// What the user called it, with labels, for the manifest.
     pub name: Option<String>,
     /// Labels for the manifest.
-    pub labels: std::collections::BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
     /// The disk's file.
     pub output: PathBuf,
     /// The manifest's file.
@@ -131,56 +140,77 @@ impl Engine {
         timings.build = watch.lap();
         let epoch = epoch(request, &image);
         let clamp = clamp(request, epoch);
-        let merged = self.merge_for_rootfs(&chain, clamp, &reporter, cancel)?;
+        let mut merged = self.merge_for_rootfs(&chain, clamp, &reporter, cancel)?;
         timings.extract += watch.lap();
-        let before = contents(&merged.tree);
+        let image_contents = describe::contents(&merged.tree);
+        let edited = edit_files(&mut merged, request, (&image, epoch), &reporter, cancel)?;
         timings.optimize = watch.lap();
-
         let identity = identity(request, &image, epoch);
-        let plan = Plan::new(&merged.tree, &request.disk, &identity)?;
-        if let Some(size) = plan.exact_size() {
-            check_limit(&request.disk, size)?;
-        }
-        let mut output = Output::create(&request.output)?;
-        let written = reporter.step(&step_name(request), cancel, |_| {
-            let from: (&Tree, &dyn Contents) = (&merged.tree, &merged.files);
-            let how = (request.disk.compression, self.settings.jobs);
-            output.write(&plan, from, how, cancel)
-        })?;
-        check_limit(&request.disk, written.size)?;
+        let (mut output, verity) =
+            self.write_disk(request, (&merged, &identity), &reporter, cancel)?;
         timings.write = watch.lap();
+        let arguments = describe::kernel_arguments(request, edited.installed.as_ref());
+        if let Some(verify) = &request.verify {
+            let started = (arguments.as_slice(), edited.installed.as_ref());
+            let disk = (output.temporary_path(), request.disk.format);
+            boot::verify(verify, disk, started, &reporter, cancel)?;
+        }
+        let packing = (request.disk.compression, self.settings.jobs);
+        let written = output.pack(packing, cancel)?;
+        // With its hashes.
+        check_limit(&request.disk, written.size)?;
+        timings.write += watch.lap();
         timings.total = watch.began.elapsed();
-        let manifest = Manifest {
-            name: request.name.clone(),
-            labels: request.labels.clone(),
-            source: manifest_source(request, &image),
-            disk: ManifestDisk {
-                file: file_name(&request.output),
-                format: request.disk.format,
-                compression: request.disk.compression,
-                uuid: identity.uuid_of(request.disk.format),
-                label: request.disk.label.clone(),
-                size: written.size,
-                digest: written.digest,
-                file_size: written.file_size,
-                file_digest: written.file_digest,
-                verity: None,
-            },
+        let facts = describe::Facts {
+            request,
+            image: &image,
+            identity,
+            written,
+            verity,
+            edited,
+            arguments,
             contents: ManifestContents {
-                image_bytes: before.bytes,
-                ..contents(&merged.tree)
+                image_bytes: image_contents.bytes,
+                ..describe::contents(&merged.tree)
             },
-            kernel: ManifestKernel {
-                features: kernel_features(request),
-                ..ManifestKernel::default()
-            },
-            changes: Vec::new(),
-            findings: Vec::new(),
             timings,
         };
+        let manifest = facts.into_manifest();
         cancel.check()?;
         output.keep(request.manifest.as_deref(), &manifest)?;
         Ok(manifest)
+    }
+
+    /// Writes the disk under a temporary name, with its hashes if they are asked for.
+    fn write_disk(
+        &self,
+        request: &RootfsRequest,
+        (merged, identity): (&Merged, &Identity),
+        reporter: &Reporter<'_>,
+        cancel: &CancelToken,
+    ) -> Result<(Output, Option<ManifestVerity>), RootfsError> {
+        let disk = &request.disk;
+        let plan = Plan::new(&merged.tree, disk, identity)?;
+        if let Some(size) = plan.exact_size() {
+            check_limit(disk, size)?;
+        }
+        if let Some(warning) = plan.warning() {
+            reporter.warn(&warning, None);
+        }
+        let output = Output::create(&request.output)?;
+        let name = format!("write {}", describe::file_name(&request.output));
+        let verity = reporter.step(&name, cancel, |_| {
+            let from: (&Tree, &dyn Contents) = (&merged.tree, &merged.files);
+            let size = output.write(&plan, from, self.settings.jobs, cancel)?;
+            check_limit(disk, size)?;
+            if !disk.verity {
+                return Ok(None);
+            }
+            let own = (identity.uuid, identity.salt);
+            let verity = output.append_verity(size, own, self.settings.jobs, cancel)?;
+            Ok::<_, RootfsError>(Some(verity))
+        })?;
+        Ok((output, verity))
     }
 
     fn unpack_for_rootfs(
@@ -233,13 +263,23 @@ impl Engine {
 /// Layers that are read as they are; of more, blocks are flattened first.
 const MOST_OPEN: usize = 400;
 
-fn step_name(request: &RootfsRequest) -> String {
-    format!("write {}", file_name(&request.output))
-}
-
-fn file_name(path: &std::path::Path) -> String {
-    let name = path.file_name().unwrap_or_default();
-    name.to_string_lossy().into_owned()
+fn edit_files(
+    merged: &mut Merged,
+    request: &RootfsRequest,
+    image: (&Image, Timestamp),
+    reporter: &Reporter<'_>,
+    cancel: &CancelToken,
+) -> Result<Edited, RootfsError> {
+    if request.edits.is_empty() {
+        return Ok(Edited::default());
+    }
+    let edited = reporter.step("prepare the files", cancel, |_| {
+        edit::edit(merged, &request.edits, image, cancel)
+    })?;
+    for warning in &edited.warnings {
+        reporter.warn(warning, None);
+    }
+    Ok(edited)
 }
 
 /// The time that the disk is of.
@@ -271,11 +311,16 @@ fn identity(request: &RootfsRequest, image: &Image, epoch: Timestamp) -> Identit
         for command in &request.commands {
             hasher.field("command", command.as_bytes());
         }
-        uuid_of(&hasher.finish())
+        if !request.edits.is_empty() {
+            hasher.field("edits", format!("{:?}", request.edits).as_bytes());
+        }
+        hasher.finish()
     };
+    let id = || uuid_of(&hash("id of a disk"));
     Identity {
-        uuid: disk.uuid.unwrap_or_else(|| hash("id of a disk")),
-        hash_seed: hash("order of a disk's directories"),
+        uuid: disk.uuid.unwrap_or_else(id),
+        hash_seed: uuid_of(&hash("order of a disk's directories")),
+        salt: hash("salt of a disk's hashes"),
         epoch: epoch.seconds(),
     }
 }
@@ -285,42 +330,4 @@ fn check_limit(disk: &DiskRequest, size: u64) -> Result<(), RootfsError> {
         Some(limit) if size > limit => Err(RootfsError::SizeLimit { size, limit }),
         _ => Ok(()),
     }
-}
-
-fn contents(tree: &Tree) -> ManifestContents {
-    let mut found = ManifestContents::default();
-    let mut seen = vec![false; tree.len()];
-    tree.walk(|_, id| {
-        if std::mem::replace(&mut seen[id.as_usize()], true) {
-            return;
-        }
-        match &tree.inode(id).node {
-            Node::Directory(_) => found.directories += 1,
-            Node::File(file) => {
-                found.files += 1;
-                found.bytes += file.size;
-            }
-            _ => found.others += 1,
-        }
-    });
-    found
-}
-
-fn manifest_source(request: &RootfsRequest, image: &Image) -> ManifestSource {
-    let layers = image.layers().iter();
-    ManifestSource {
-        image: request.image.clone(),
-        digest: image.descriptor().digest.clone(),
-        layers: layers.map(|layer| layer.digest.clone()).collect(),
-        config: image.config().clone(),
-        commands: request.commands.clone(),
-    }
-}
-
-/// What a kernel has to be built with to mount the disk.
-fn kernel_features(request: &RootfsRequest) -> Vec<String> {
-    disk::kernel_features(&request.disk)
-        .iter()
-        .map(ToString::to_string)
-        .collect()
 }

@@ -30,8 +30,14 @@ pub struct Manifest {
     pub kernel: ManifestKernel,
     /// What was removed or changed, rule by rule.
     pub changes: Vec<ManifestChange>,
+    /// What went, path by path.
+    pub removed: Vec<ManifestRemoved>,
+    /// Packages that went.
+    pub packages: Vec<ManifestPackage>,
     /// What somebody should look at.
     pub findings: Vec<ManifestFinding>,
+    /// What monitors have to be told to start the disk.
+    pub monitors: Option<ManifestMonitors>,
     /// How long it took.
     pub timings: ManifestTimings,
 }
@@ -137,6 +143,39 @@ pub struct ManifestFinding {
     pub message: String,
 }
 
+/// Something that is not there any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestRemoved {
+    /// Where it was: a file, or a directory with all or some of what was in it.
+    pub path: String,
+    /// The rule's name.
+    pub rule: String,
+    /// How many names went.
+    pub names: u64,
+    /// What became free.
+    pub bytes: u64,
+}
+
+/// A package that is not installed any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestPackage {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// What monitors have to be told to start the disk, with a kernel that is called `vmlinux`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestMonitors {
+    /// Firecracker's configuration, a JSON document.
+    pub firecracker: String,
+    /// Cloud Hypervisor's command line.
+    pub cloud_hypervisor: Vec<String>,
+    /// QEMU's command line.
+    pub qemu: Vec<String>,
+}
+
 /// How long it took, by builderd's names.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ManifestTimings {
@@ -176,6 +215,9 @@ impl Manifest {
                 "init": self.kernel.init,
             },
             "changes": self.changes.iter().map(ManifestChange::to_json).collect::<Vec<_>>(),
+            "removed": self.removed.iter().map(ManifestRemoved::to_json).collect::<Vec<_>>(),
+            "removed_packages": self.packages.iter().map(ManifestPackage::to_json).collect::<Vec<_>>(),
+            "monitors": self.monitors.as_ref().map(ManifestMonitors::to_json),
             "findings": self.findings.iter().map(ManifestFinding::to_json).collect::<Vec<_>>(),
             "metrics": self.metrics(),
         });
@@ -268,6 +310,36 @@ impl ManifestChange {
     }
 }
 
+impl ManifestRemoved {
+    fn to_json(&self) -> Value {
+        json!({
+            "path": self.path,
+            "rule": self.rule,
+            "names": self.names,
+            "bytes": self.bytes,
+        })
+    }
+}
+
+impl ManifestPackage {
+    fn to_json(&self) -> Value {
+        json!({ "name": self.name, "version": self.version })
+    }
+}
+
+impl ManifestMonitors {
+    fn to_json(&self) -> Value {
+        // The text is JSON that kiln wrote; were it not, it would be shown as text.
+        let firecracker: Value = serde_json::from_str(&self.firecracker)
+            .unwrap_or_else(|_| Value::String(self.firecracker.clone()));
+        json!({
+            "firecracker": firecracker,
+            "cloud_hypervisor": self.cloud_hypervisor,
+            "qemu": self.qemu,
+        })
+    }
+}
+
 impl ManifestFinding {
     fn to_json(&self) -> Value {
         json!({ "rule": self.rule, "path": self.path, "message": self.message })
@@ -320,7 +392,14 @@ mod tests {
                 init: None,
             },
             changes: Vec::new(),
+            removed: Vec::new(),
+            packages: Vec::new(),
             findings: Vec::new(),
+            monitors: Some(ManifestMonitors {
+                firecracker: "{\"a\": 1}".to_owned(),
+                cloud_hypervisor: Vec::new(),
+                qemu: vec!["qemu".to_owned()],
+            }),
             timings: ManifestTimings {
                 total: Duration::from_millis(1500),
                 ..ManifestTimings::default()
@@ -338,6 +417,7 @@ mod tests {
         assert_eq!(metadata["entrypoint"], json!([]));
         assert_eq!(document["disk"]["format"], "ext4");
         assert_eq!(document["disk"]["verity"], Value::Null);
+        assert_eq!(document["monitors"]["firecracker"]["a"], 1);
         assert_eq!(document["metrics"]["total_duration_ms"], 1500);
         assert_eq!(document["metrics"]["original_size_bytes"], 7);
     }

@@ -33,6 +33,10 @@ pub enum InnerCompression {
     None,
     /// LZ4: smaller, and soon read.
     Lz4,
+    /// zlib: smaller still, and slow to read.
+    Gzip,
+    /// Zstandard: as small, and faster.
+    Zstd,
 }
 
 /// The file system of a disk.
@@ -52,6 +56,8 @@ pub struct DiskRequest {
     pub journal: bool,
     /// Its name for `LABEL=`; may be empty.
     pub label: String,
+    /// Whether hashes that prove each of its blocks follow it.
+    pub verity: bool,
     /// Its id for `UUID=`; `None` derives it from what is on the disk.
     pub uuid: Option<[u8; 16]>,
 }

@@ -4,16 +4,22 @@ use std::fs::File;
 use std::num::NonZeroUsize;
 
 use kiln_base::{CancelToken, Cancelled};
-use kiln_disk::{Contents, Tree, erofs, ext4};
+use kiln_disk::{Contents, Tree, cpio, erofs, ext4, squashfs};
 use kiln_rootfs::request::{DiskFormat, DiskRequest, InnerCompression};
 
 use super::error::RootfsError;
+
+/// What squashfs disks are compressed by: as small as is worth its time.
+const GZIP_LEVEL: u8 = 6;
+const ZSTD_LEVEL: u8 = 9;
 
 /// What a disk is known by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) uuid: [u8; 16],
     pub(super) hash_seed: [u8; 16],
+    /// What is hashed before every block.
+    pub(super) salt: [u8; 32],
     /// The time that the file system is of, in seconds.
     pub(super) epoch: i64,
 }
@@ -32,6 +38,8 @@ impl Identity {
 pub(super) enum Plan {
     Ext4(Box<ext4::Plan>),
     Erofs(Box<erofs::Plan>, InnerCompression),
+    Squashfs(Box<squashfs::Plan>),
+    Cpio(Box<cpio::Plan>),
 }
 
 /// Why a disk was not written.
@@ -70,14 +78,47 @@ impl Plan {
                     label: erofs_label(&disk.label)?,
                     epoch: identity.epoch,
                     compression: match disk.inner {
-                        InnerCompression::None => erofs::Compression::None,
                         InnerCompression::Lz4 => erofs::Compression::Lz4(erofs::Cluster::default()),
+                        _ => erofs::Compression::None,
                     },
                 };
                 let plan = erofs::plan(tree, &options).map_err(|error| failed(error.into()))?;
                 Ok(Self::Erofs(Box::new(plan), disk.inner))
             }
-            format @ (DiskFormat::Squashfs | DiskFormat::Cpio) => Err(RootfsError::Format(format)),
+            DiskFormat::Squashfs => {
+                let options = squashfs::Options {
+                    // The format has no times before 1970 and after 2106.
+                    epoch: u32::try_from(identity.epoch.max(0)).unwrap_or(u32::MAX),
+                    compression: match disk.inner {
+                        InnerCompression::Gzip => squashfs::Compression::Gzip(GZIP_LEVEL),
+                        _ => squashfs::Compression::Zstd(ZSTD_LEVEL),
+                    },
+                    block: squashfs::Block::default(),
+                };
+                let plan = squashfs::plan(tree, &options).map_err(|error| failed(error.into()))?;
+                Ok(Self::Squashfs(Box::new(plan)))
+            }
+            DiskFormat::Cpio => {
+                let plan = cpio::plan(tree).map_err(|error| failed(error.into()))?;
+                Ok(Self::Cpio(Box::new(plan)))
+            }
+        }
+    }
+
+    /// What the format leaves out, as a warning.
+    pub(super) fn warning(&self) -> Option<String> {
+        match self {
+            Self::Ext4(_) | Self::Erofs(..) => None,
+            Self::Squashfs(plan) => (plan.left_out() > 0).then(|| {
+                format!(
+                    "{} extended attributes can't be on a squashfs",
+                    plan.left_out()
+                )
+            }),
+            Self::Cpio(plan) => (plan.without_xattrs() > 0).then(|| {
+                let count = plan.without_xattrs();
+                format!("{count} files lose their extended attributes, which cpio can't hold")
+            }),
         }
     }
 
@@ -87,7 +128,8 @@ impl Plan {
         match self {
             Self::Ext4(plan) => Some(plan.size()),
             Self::Erofs(plan, InnerCompression::None) => Some(plan.size()),
-            Self::Erofs(_, InnerCompression::Lz4) => None,
+            Self::Cpio(plan) => Some(plan.size()),
+            Self::Erofs(..) | Self::Squashfs(_) => None,
         }
     }
 
@@ -105,6 +147,8 @@ impl Plan {
                 Ok(plan.size())
             }
             Self::Erofs(plan, _) => Ok(plan.write(tree, contents, out, threads, cancel)?.size),
+            Self::Squashfs(plan) => Ok(plan.write(tree, contents, out, threads, cancel)?.size),
+            Self::Cpio(plan) => Ok(plan.write(tree, contents, out, threads, cancel)?.size),
         }
     }
 }
@@ -120,15 +164,24 @@ pub(super) fn is_cancelled(failure: &WriteFailure) -> bool {
 fn check_options(disk: &DiskRequest) -> Result<(), RootfsError> {
     let format = disk.format;
     let has_id = matches!(format, DiskFormat::Ext4 | DiskFormat::Erofs);
+    let inner = match (format, disk.inner) {
+        (_, InnerCompression::None)
+        | (DiskFormat::Erofs, InnerCompression::Lz4)
+        | (DiskFormat::Squashfs, InnerCompression::Gzip | InnerCompression::Zstd) => None,
+        (_, InnerCompression::Lz4) => Some("compression by LZ4"),
+        (_, InnerCompression::Gzip) => Some("compression by gzip"),
+        (_, InnerCompression::Zstd) => Some("compression by zstd"),
+    };
     let asked = [
         (disk.free > 0 && !format.is_writable(), "free space"),
         (disk.journal && !format.is_writable(), "journal"),
         (!disk.label.is_empty() && !has_id, "label"),
         (disk.uuid.is_some() && !has_id, "UUID"),
         (
-            disk.inner != InnerCompression::None && format != DiskFormat::Erofs,
-            "compression by LZ4",
+            disk.verity && format == DiskFormat::Cpio,
+            "blocks that could be verified",
         ),
+        (inner.is_some(), inner.unwrap_or_default()),
     ];
     match asked.into_iter().find(|(is_asked, _)| *is_asked) {
         Some((_, what)) => Err(RootfsError::Option { format, what }),
@@ -154,9 +207,12 @@ fn free_inodes(free: u64) -> u32 {
 pub(super) const fn kernel_features(disk: &DiskRequest) -> &'static [&'static str] {
     match (disk.format, disk.inner) {
         (DiskFormat::Ext4, _) => &["EXT4_FS"],
-        (DiskFormat::Erofs, InnerCompression::None) => &["EROFS_FS"],
         (DiskFormat::Erofs, InnerCompression::Lz4) => &["EROFS_FS", "EROFS_FS_ZIP"],
-        (DiskFormat::Squashfs, _) => &["SQUASHFS"],
+        (DiskFormat::Erofs, _) => &["EROFS_FS"],
+        (DiskFormat::Squashfs, InnerCompression::Gzip) => {
+            &["SQUASHFS", "SQUASHFS_XATTR", "SQUASHFS_ZLIB"]
+        }
+        (DiskFormat::Squashfs, _) => &["SQUASHFS", "SQUASHFS_XATTR", "SQUASHFS_ZSTD"],
         (DiskFormat::Cpio, _) => &["BLK_DEV_INITRD"],
     }
 }

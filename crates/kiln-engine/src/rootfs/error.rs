@@ -5,6 +5,11 @@ use std::path::PathBuf;
 
 use kiln_base::Cancelled;
 use kiln_layer::RecompressError;
+use kiln_rootfs::boot::BootError;
+use kiln_rootfs::harden::HardenError;
+use kiln_rootfs::init::InitError;
+use kiln_rootfs::optimise::OptimiseError;
+use kiln_rootfs::reach::{Losses, ReachError};
 use kiln_rootfs::request::DiskFormat;
 use kiln_sys::fs::FsError;
 
@@ -36,6 +41,27 @@ pub enum RootfsError {
     /// The layers can't be merged.
     #[error(transparent)]
     Merge(#[from] MergeError),
+    /// The image's program could not start, whatever is done.
+    #[error(transparent)]
+    Program(#[from] ReachError),
+    /// Nothing could be removed, or not all of it.
+    #[error(transparent)]
+    Optimise(#[from] OptimiseError),
+    /// The files could not be made safe.
+    #[error(transparent)]
+    Harden(#[from] HardenError),
+    /// What was removed is needed.
+    #[error("what was to be removed is needed: {0}")]
+    Losses(Losses),
+    /// The disk can't be made to start.
+    #[error(transparent)]
+    Init(#[from] InitError),
+    /// A custom init is neither named nor found.
+    #[error("the image has neither `/init` nor `/sbin/init` to be its first process")]
+    NoCustomInit,
+    /// The disk does not start.
+    #[error("the disk does not boot")]
+    Boot(#[source] BootError),
     /// The disk would be too large.
     #[error("the disk has {size} bytes; the limit is {limit}")]
     SizeLimit {
@@ -53,9 +79,6 @@ pub enum RootfsError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// No disk of the format can be made.
-    #[error("disks of the format {} can't be made yet", .0.name())]
-    Format(DiskFormat),
     /// The disk's name is too long.
     #[error("the label `{0}` has more than 16 bytes")]
     Label(String),

@@ -6,14 +6,14 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use kiln_base::CancelToken;
-use kiln_disk::{Contents, Tree};
+use kiln_disk::{Contents, Tree, verity};
 use kiln_layer::{GzipLevel, LayerCompression, LayerOptions, ZstdLevel, recompress};
 use kiln_oci::{Digest, Digester};
-use kiln_rootfs::manifest::Manifest;
+use kiln_rootfs::manifest::{Manifest, ManifestVerity};
 use kiln_rootfs::request::FileCompression;
 use kiln_sys::files;
 
-use super::disk::{Plan, is_cancelled};
+use super::disk::{Plan, WriteFailure, is_cancelled};
 use super::error::RootfsError;
 use crate::output::is_special;
 
@@ -86,23 +86,54 @@ impl Output {
         })
     }
 
-    /// Writes the disk, and compresses its file.
+    /// Where the disk is while it has no name.
+    pub(super) fn temporary_path(&self) -> &Path {
+        &self.temporary.path
+    }
+
+    /// Writes the disk, and returns its size.
     pub(super) fn write(
-        &mut self,
+        &self,
         plan: &Plan,
         from: (&Tree, &dyn Contents),
+        threads: NonZeroUsize,
+        cancel: &CancelToken,
+    ) -> Result<u64, RootfsError> {
+        plan.write(from, &self.file, threads, cancel)
+            .map_err(|source| self.write_failure(source))
+    }
+
+    /// Appends the hashes of the disk's blocks.
+    pub(super) fn append_verity(
+        &self,
+        size: u64,
+        (uuid, salt): ([u8; 16], [u8; 32]),
+        threads: NonZeroUsize,
+        cancel: &CancelToken,
+    ) -> Result<ManifestVerity, RootfsError> {
+        let options = verity::Options {
+            uuid,
+            salt: salt.to_vec(),
+        };
+        let plan =
+            verity::plan(size, &options).map_err(|error| self.write_failure(error.into()))?;
+        let written = plan
+            .write(&self.file, &self.file, size, threads, cancel)
+            .map_err(|error| self.write_failure(error.into()))?;
+        Ok(ManifestVerity {
+            root_hash: hex(&written.root),
+            salt: hex(&salt),
+            offset: size,
+        })
+    }
+
+    /// Hashes the file, and compresses it.
+    pub(super) fn pack(
+        &mut self,
         (compression, threads): (FileCompression, NonZeroUsize),
         cancel: &CancelToken,
     ) -> Result<WrittenDisk, RootfsError> {
-        let written = plan.write(from, &self.file, threads, cancel);
-        let size = written.map_err(|source| {
-            if is_cancelled(&source) {
-                return kiln_base::Cancelled.into();
-            }
-            let path = self.path.clone();
-            RootfsError::Write { path, source }
-        })?;
-        let digest = self.digest(cancel)?;
+        let (digest, size) = self.digest(cancel)?;
         let compression = match compression {
             FileCompression::None => {
                 return Ok(WrittenDisk {
@@ -118,7 +149,15 @@ impl Output {
         self.compress((digest, size), (compression, threads), cancel)
     }
 
-    fn digest(&self, cancel: &CancelToken) -> Result<Digest, RootfsError> {
+    fn write_failure(&self, source: WriteFailure) -> RootfsError {
+        if is_cancelled(&source) {
+            return kiln_base::Cancelled.into();
+        }
+        let path = self.path.clone();
+        RootfsError::Write { path, source }
+    }
+
+    fn digest(&self, cancel: &CancelToken) -> Result<(Digest, u64), RootfsError> {
         let failed = |source| RootfsError::Read {
             path: self.temporary.path.clone(),
             source,
@@ -131,7 +170,8 @@ impl Output {
             cancel.check()?;
             let filled = file.read(&mut buffer).map_err(failed)?;
             if filled == 0 {
-                return Ok(digester.finish());
+                let size = digester.length();
+                return Ok((digester.finish(), size));
             }
             digester.update(&buffer[..filled]);
         }
@@ -199,4 +239,14 @@ impl Output {
             None => Ok(()),
         }
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a string can't fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }

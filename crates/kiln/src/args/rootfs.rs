@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::global::ProgressChoice;
-use super::values::{ByteSize, NetworkName};
+use super::values::{Assignment, ByteSize, NetworkName};
 
 /// Make a disk that a microVM boots from an image
 ///
@@ -18,6 +18,7 @@ Examples:
   kiln rootfs debian:bookworm -o disk.ext4         an ext4, as small as it can be
   kiln rootfs app -o disk.ext4 --free 1G --journal with room to write
   kiln rootfs app -o disk.erofs --compression lz4  read only, and smaller
+  kiln rootfs app -o disk.ext4 --optimise balanced --harden --verify boot
   kiln rootfs oci-archive:app.tar -o disk.ext4.gz  from an archive, the file compressed
   kiln rootfs --config build.json -o disk.ext4     as builderd's configuration says
 
@@ -42,6 +43,9 @@ pub(crate) struct RootfsArgs {
 
     #[command(flatten, next_help_heading = "Content")]
     pub(crate) content: ContentArgs,
+
+    #[command(flatten, next_help_heading = "Machine")]
+    pub(crate) machine: MachineArgs,
 
     /// Where the manifest goes [default: the disk's name with `.json`]
     #[arg(long, value_name = "FILE", conflicts_with = "no_manifest")]
@@ -71,12 +75,13 @@ pub(crate) struct RootfsArgs {
 /// What the disk is like.
 #[derive(Debug, Args)]
 pub(crate) struct DiskArgs {
-    /// The file system: ext4, erofs [default: what the file's name ends in, else ext4]
+    /// The file system: ext4, erofs, squashfs, cpio [default: what the file's name ends in, else
+    /// ext4]
     #[arg(long, value_name = "FORMAT", hide_possible_values = true)]
     pub(crate) format: Option<DiskName>,
 
-    /// The file: gzip, zstd, none; lz4 compresses within an erofs [default: what the file's name
-    /// ends in, else none]
+    /// The file: gzip, zstd, none; a squashfs is compressed inside by these, and an erofs by lz4
+    /// [default: what the file's name ends in, else none]
     #[arg(long, value_name = "HOW", hide_possible_values = true)]
     pub(crate) compression: Option<PackName>,
 
@@ -96,6 +101,10 @@ pub(crate) struct DiskArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) label: Option<String>,
 
+    /// Append a dm-verity tree; the manifest has its root hash
+    #[arg(long)]
+    pub(crate) verity: bool,
+
     /// The disk's UUID [default: made from the image's digest and these options]
     #[arg(long, value_name = "UUID")]
     pub(crate) uuid: Option<String>,
@@ -113,9 +122,90 @@ pub(crate) struct ContentArgs {
     #[arg(long = "run", value_name = "COMMAND")]
     pub(crate) commands: Vec<String>,
 
+    /// Remove what no running program needs: none, safe, balanced, smallest, or rules separated by
+    /// commas
+    #[arg(long, value_name = "LEVEL|RULES", alias = "optimize")]
+    pub(crate) optimise: Option<String>,
+
+    /// A language whose translations stay, as `de`; may be given several times [default: en]
+    #[arg(long, value_name = "LOCALE", requires = "optimise")]
+    pub(crate) keep_locale: Vec<String>,
+
+    /// Leave files out, by a pattern as in .dockerignore; may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+
+    /// Keep files, whatever a rule says; may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) preserve: Vec<String>,
+
+    /// Remove keys, identities and credentials, and put loose modes and empty passwords right; or
+    /// only what these rules say
+    #[arg(long, value_name = "RULES", num_args = 0..=1, require_equals = true,
+        default_missing_value = "all")]
+    pub(crate) harden: Option<String>,
+
     /// The network of these commands: default, host, none
     #[arg(long, value_name = "NETWORK", hide_possible_values = true)]
     pub(crate) network: Option<NetworkName>,
+}
+
+/// What starts.
+#[derive(Debug, Args)]
+pub(crate) struct MachineArgs {
+    /// The first process: direct, systemd, custom, none [default: direct]
+    #[arg(long, value_name = "INIT", hide_possible_values = true)]
+    pub(crate) init: Option<InitChoice>,
+
+    /// A custom init's place on the disk [default: /init or /sbin/init]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) init_path: Option<String>,
+
+    /// A custom init's content
+    #[arg(long, value_name = "FILE")]
+    pub(crate) init_script: Option<PathBuf>,
+
+    /// What runs instead of the image's ENTRYPOINT: a program, or a JSON array
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) entrypoint: Option<String>,
+
+    /// What runs instead of the image's CMD: a word, or a JSON array
+    #[arg(long, value_name = "WORD")]
+    pub(crate) cmd: Option<String>,
+
+    /// A variable; without `=VALUE` it is taken from the environment
+    #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<Assignment>,
+
+    /// The working directory
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) workdir: Option<String>,
+
+    /// The user, as `NAME|ID[:GROUP|ID]`
+    #[arg(short, long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+
+    /// The machine's name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) hostname: Option<String>,
+
+    /// What the machine may do with its root: rw, ro, overlay [default: rw, and overlay where the
+    /// format is read only]
+    #[arg(long, value_name = "ACCESS", hide_possible_values = true)]
+    pub(crate) root_access: Option<RootAccess>,
+
+    /// Boot the disk in QEMU, and deliver it only if that works: `boot`; also wait for what the
+    /// program prints or listens on, or for its end: `boot,output=TEXT`, `boot,port=N`, `boot,exit`
+    #[arg(long, value_name = "HOW")]
+    pub(crate) verify: Option<String>,
+
+    /// The kernel of --verify [default: Debian's cloud kernel in /boot]
+    #[arg(long, value_name = "FILE", requires = "verify")]
+    pub(crate) kernel: Option<PathBuf>,
+
+    /// How long --verify may take, in seconds [default: 30]
+    #[arg(long, value_name = "SECONDS", requires = "verify")]
+    pub(crate) verify_timeout: Option<u64>,
 }
 
 /// A file system.
@@ -125,6 +215,34 @@ pub(crate) enum DiskName {
     Ext4,
     /// Read only
     Erofs,
+    /// Read only and small
+    Squashfs,
+    /// An initial file system
+    Cpio,
+}
+
+/// What the machine's first process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InitChoice {
+    /// kiln's own
+    Direct,
+    /// The image's systemd
+    Systemd,
+    /// A program of the image's, or --init-script
+    Custom,
+    /// Nothing is added
+    None,
+}
+
+/// What a machine may do with its root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RootAccess {
+    /// Change it
+    Rw,
+    /// Read it
+    Ro,
+    /// Change it in memory
+    Overlay,
 }
 
 /// A compression.

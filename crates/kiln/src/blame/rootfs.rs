@@ -2,9 +2,14 @@
 
 use kiln_engine::{MergeError, RootfsError};
 use kiln_layer::RecompressError;
+use kiln_rootfs::boot::BootProblem;
+use kiln_rootfs::harden::HardenError;
+use kiln_rootfs::init::InitError;
+use kiln_rootfs::optimise::OptimiseError;
+use kiln_rootfs::reach::ReachError;
 use kiln_rootfs::spec::SpecError;
 
-use super::{MACHINE, STOPPED, USAGE, Verdict, base, root, step};
+use super::{BUILT, MACHINE, SCARCE, STOPPED, USAGE, Verdict, base, root, step};
 use crate::args::ByteSize;
 use crate::error::CliError;
 
@@ -33,9 +38,27 @@ fn rootfs(error: &RootfsError) -> Verdict {
             ByteSize(*size)
         )),
         RootfsError::Option { .. } => USAGE.hint("leave it out, or choose `--format ext4`"),
+        RootfsError::Program(ReachError::NoCommand) | RootfsError::Init(InitError::NoCommand) => {
+            USAGE.hint("say what to run, `--cmd WORD`, or take the files alone: `--init none`")
+        }
+        RootfsError::Init(InitError::Architecture(_)) => {
+            USAGE.hint("take the files alone, `--init none`, or `--init custom`")
+        }
+        RootfsError::Program(_) | RootfsError::Init(_) => {
+            USAGE.hint("mend the image, or take its files as they are: `--init none`")
+        }
+        RootfsError::NoCustomInit => USAGE.hint("name it: `--init-path PATH`"),
+        RootfsError::Losses(_) => {
+            USAGE.hint("keep it: `--preserve PATTERN`, or leave the rule out of `--optimise`")
+        }
+        RootfsError::Boot(error) => boot(&error.problem),
+        RootfsError::Optimise(OptimiseError::Cancelled(_))
+        | RootfsError::Harden(HardenError::Cancelled(_)) => STOPPED,
+        RootfsError::Optimise(OptimiseError::Options(_))
+        | RootfsError::Harden(HardenError::Preserve(_)) => USAGE,
+        RootfsError::Optimise(_) | RootfsError::Harden(_) => BUILT,
         RootfsError::Image(_)
         | RootfsError::Plan { .. }
-        | RootfsError::Format(_)
         | RootfsError::Label(_)
         | RootfsError::NotAFile(_) => USAGE,
         RootfsError::Cancelled(_)
@@ -46,5 +69,15 @@ fn rootfs(error: &RootfsError) -> Verdict {
         | RootfsError::Read { .. }
         | RootfsError::Compress(_)
         | RootfsError::Fs(_) => MACHINE,
+    }
+}
+
+/// A disk that does not boot is a build that failed.
+fn boot(problem: &BootProblem) -> Verdict {
+    match problem {
+        BootProblem::NoQemu { .. } | BootProblem::NoKernel(_) => SCARCE,
+        BootProblem::Kernel(_) => USAGE,
+        BootProblem::Cancelled => STOPPED,
+        _ => BUILT,
     }
 }

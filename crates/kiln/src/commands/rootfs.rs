@@ -1,10 +1,12 @@
 //! `kiln rootfs`: an image as a disk.
 
+mod edits;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use kiln_base::{CancelToken, Timestamp};
-use kiln_engine::RootfsRequest;
+use kiln_engine::{RootfsEdits, RootfsRequest};
 use kiln_rootfs::manifest::Manifest;
 use kiln_rootfs::request::{
     DiskFormat, DiskRequest, FileCompression, InnerCompression, of_file_name, parse_uuid,
@@ -108,18 +110,37 @@ fn request(
     };
     let mut commands = spec.map_or_else(Vec::new, |spec| spec.commands.clone());
     commands.extend_from_slice(&args.content.commands);
+    let disk = disk(args, spec)?;
     Ok(RootfsRequest {
         image: place(&image, |path| environment.resolve(path)),
         platform: settings.platform()?.clone(),
         is_platform_fixed: args.platform.is_some(),
         commands,
         network: network(settings.network),
-        disk: disk(args, spec)?,
+        edits: edits(args, spec, &disk, invocation)?,
+        verify: edits::verify(args, environment)?,
+        disk,
         epoch,
         name: spec.and_then(|spec| spec.name.clone()),
         labels: spec.map(|spec| spec.labels.clone()).unwrap_or_default(),
         output,
         manifest,
+    })
+}
+
+fn edits(
+    args: &RootfsArgs,
+    spec: Option<&Spec>,
+    disk: &DiskRequest,
+    invocation: &Invocation,
+) -> Result<RootfsEdits, CliError> {
+    let environment = &invocation.environment;
+    Ok(RootfsEdits {
+        optimise: edits::optimise(args, spec)?,
+        harden: edits::harden(args, spec)?,
+        init: edits::init(args, spec, environment)?,
+        overrides: edits::overrides(args, spec, environment)?,
+        root: edits::root(args, disk.format)?,
     })
 }
 
@@ -170,15 +191,24 @@ fn disk(args: &RootfsArgs, spec: Option<&Spec>) -> Result<DiskRequest, CliError>
     let format = match asked.format {
         Some(DiskName::Ext4) => Some(DiskFormat::Ext4),
         Some(DiskName::Erofs) => Some(DiskFormat::Erofs),
+        Some(DiskName::Squashfs) => Some(DiskFormat::Squashfs),
+        Some(DiskName::Cpio) => Some(DiskFormat::Cpio),
         None => spec.and_then(|spec| spec.format).or(named_format),
     };
-    let compression = match asked.compression {
-        Some(PackName::None) => Some(FileCompression::None),
-        Some(PackName::Gzip) => Some(FileCompression::Gzip),
-        Some(PackName::Zstd) => Some(FileCompression::Zstd),
-        Some(PackName::Lz4) => named_compression,
-        None => spec.and_then(|spec| spec.compression).or(named_compression),
+    let format = format.unwrap_or(DiskFormat::Ext4);
+    let (inner, compression) = match (asked.compression, format) {
+        (Some(PackName::Gzip), DiskFormat::Squashfs) => (InnerCompression::Gzip, None),
+        (Some(PackName::Zstd), DiskFormat::Squashfs) => (InnerCompression::Zstd, None),
+        (Some(PackName::Lz4), _) => (InnerCompression::Lz4, None),
+        (Some(PackName::None), _) => (InnerCompression::None, Some(FileCompression::None)),
+        (Some(PackName::Gzip), _) => (InnerCompression::None, Some(FileCompression::Gzip)),
+        (Some(PackName::Zstd), _) => (InnerCompression::None, Some(FileCompression::Zstd)),
+        (None, _) => (
+            InnerCompression::None,
+            spec.and_then(|spec| spec.compression),
+        ),
     };
+    let compression = compression.or(named_compression);
     let uuid = match &asked.uuid {
         Some(text) => Some(parse_uuid(text).ok_or_else(|| {
             CliError::usage(format!("`{text}` is no UUID"))
@@ -188,16 +218,14 @@ fn disk(args: &RootfsArgs, spec: Option<&Spec>) -> Result<DiskRequest, CliError>
     };
     let limit = asked.size_limit.map(|limit| limit.0);
     Ok(DiskRequest {
-        format: format.unwrap_or(DiskFormat::Ext4),
-        inner: match asked.compression {
-            Some(PackName::Lz4) => InnerCompression::Lz4,
-            _ => InnerCompression::None,
-        },
+        format,
+        inner,
         compression: compression.unwrap_or(FileCompression::None),
         size_limit: limit.or(spec.and_then(|spec| spec.size_limit)),
         free: asked.free.map_or(0, |free| free.0),
         journal: asked.journal,
         label: asked.label.clone().unwrap_or_default(),
+        verity: asked.verity,
         uuid,
     })
 }
