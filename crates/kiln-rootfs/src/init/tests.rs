@@ -86,7 +86,8 @@ fn installed(tree_text: &str, run: &RunConfig, strategy: &Strategy) -> String {
             Node::File(_) => {
                 let bytes = paths::read(&tree, &Nothing, found.id, 1 << 20).unwrap();
                 let bytes = String::from_utf8(bytes).unwrap();
-                bytes.trim_end().replace('\n', "\n    ")
+                let text = bytes.trim_end().replace('\n', "\n    ");
+                text.replace("\n    \n", "\n\n")
             }
             Node::CharDevice(device) => format!("device {}:{}", device.major, device.minor),
             other => format!("{other:?}"),
@@ -219,7 +220,7 @@ fn systemd_gets_a_unit() {
             [Unit]
             Description=The image's program
             After=network.target
-    
+
             [Service]
             Type=exec
             ExecStart="/bin/app" "a b" "50%%" "$$HOME" "\"" ""
@@ -234,7 +235,7 @@ fn systemd_gets_a_unit() {
             TimeoutStopSec=10
             StandardOutput=journal+console
             StandardError=journal+console
-    
+
             [Install]
             WantedBy=multi-user.target
         /etc/systemd/system/multi-user.target.wants 755 directory
