@@ -1,3 +1,5 @@
+//! Reading and stripping: the test program itself, and small files made by hand.
+
 use proptest::prelude::*;
 
 use super::*;

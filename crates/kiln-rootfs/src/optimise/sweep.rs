@@ -248,9 +248,12 @@ impl Sweep<'_> {
 
     /// Links whose targets went.
     fn unlink_dangling(&mut self, directory: &[u8]) {
-        let Some(id) = paths::lookup(self.tree, directory) else {
+        // Links on the way lead to what is no documentation.
+        let found = paths::name(self.tree, directory);
+        let Some(found) = found.filter(|found| found.links.is_empty()) else {
             return;
         };
+        let id = found.id;
         let dangling: Vec<(Box<[u8]>, NodeId)> = self
             .tree
             .entries(id)

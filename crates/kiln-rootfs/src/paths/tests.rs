@@ -1,3 +1,5 @@
+//! Paths that try to leave the tree, and those that lead nowhere.
+
 use kiln_disk::{Attributes, File, Inode};
 
 use super::*;
