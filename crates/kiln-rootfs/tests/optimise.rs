@@ -1,5 +1,9 @@
 //! Optimising, hardening and what programs need: trees as text in, reports as text out.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![expect(clippy::format_push_string, reason = "the texts are short")]
+#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
+
 #[path = "optimise/debian.rs"]
 mod debian;
 #[path = "optimise/harden.rs"]

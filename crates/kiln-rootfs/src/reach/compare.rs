@@ -45,11 +45,11 @@ pub fn compare(before: &Reach, after: &Reach, report: &Report) -> Result<Vec<Str
         if found.get(&fact.need).copied().unwrap_or(false) {
             continue;
         }
-        let ways = [was].into_iter().chain(&fact.links);
+        let routes = [was].into_iter().chain(&fact.links);
         let gone = Lost {
             need: fact.need.clone(),
             was: was.clone(),
-            rule: ways.into_iter().find_map(|path| report.rule_of(path)),
+            rule: routes.into_iter().find_map(|path| report.rule_of(path)),
         };
         if fact.is_proven {
             lost.push(gone);

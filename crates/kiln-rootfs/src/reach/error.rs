@@ -87,6 +87,14 @@ pub enum ReachError {
         #[source]
         cause: LookupError,
     },
+    /// What `env` should start for it is not there.
+    #[error("`/{path}` can't be run: `env` would find no `{program}` in `PATH`")]
+    NoProgramOfEnv {
+        /// The script.
+        path: String,
+        /// As the script says it.
+        program: String,
+    },
     /// What runs it can't run.
     #[error("`/{path}` can't be run: its interpreter `{interpreter}` {problem}")]
     BadInterpreter {

@@ -299,11 +299,12 @@ impl Explorer<'_> {
             let real = self.find_program(program);
             let there = real.as_ref().ok();
             self.record(&found.path, Kind::Interpreter, program, there, is_proven);
-            let real = real.map_err(|_| ReachError::NoInterpreter {
-                path: text(&found.path),
-                interpreter: text(program),
-                cause: LookupError::Missing(program.to_vec()),
-            })?;
+            let Ok(real) = real else {
+                return Err(ReachError::NoProgramOfEnv {
+                    path: text(&found.path),
+                    program: text(program),
+                });
+            };
             self.run(&real, depth + 1, is_proven)?;
             runs = paths::base_name(program).to_vec();
         }

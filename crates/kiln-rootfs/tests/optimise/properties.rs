@@ -101,11 +101,12 @@ fn any_tree() -> impl Strategy<Value = Tree> {
             };
             let is_directory = matches!(inode.node, Node::Directory(_));
             if let Ok(id) = tree.add(parent, name.as_bytes(), inode) {
-                if is_directory {
-                    directories.push(id)
+                let list = if is_directory {
+                    &mut directories
                 } else {
-                    files.push(id)
-                }
+                    &mut files
+                };
+                list.push(id);
             }
         }
         tree

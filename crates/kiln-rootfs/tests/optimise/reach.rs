@@ -257,7 +257,7 @@ fn a_program_that_cant_start_says_why() {
         `/srv/app` can't be run: its interpreter `/srv/ld` is not in the image: `/srv/ld` has too many levels of symbolic links
         `/srv/app` can't be run: its library `libno.so` is not in the image
         `/srv/app` can't be run: its interpreter `/usr/bin/ruby` is not in the image: `/usr/bin/ruby` does not exist
-        `/srv/app` can't be run: its interpreter `node` is not in the image: `/node` does not exist
+        `/srv/app` can't be run: `env` would find no `node` in `PATH`
         `/srv/app` can't be run: its interpreters are scripts themselves, too many of them
         `/srv/app` is neither an ELF program nor a script with `#!`
     "#]]

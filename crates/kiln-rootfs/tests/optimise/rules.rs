@@ -380,6 +380,24 @@ fn an_exception_of_an_exclude_pattern_stays() {
 }
 
 #[test]
+fn links_on_the_way_dont_make_documentation_of_something_else() {
+    check(
+        "documentation",
+        "usr/share -> ..
+         doc/dangling -> nowhere
+         doc/README 0644 x",
+        &expect![[r#"
+
+            doc/
+            doc/README 2
+            doc/dangling -> nowhere
+            usr/
+            usr/share -> ..
+        "#]],
+    );
+}
+
+#[test]
 fn many_files_of_a_directory_are_one_line_and_hard_links_count_once() {
     let mut given = String::from("usr/share/man/man1/x0 0644 xxxx\n");
     for number in 1..12 {
