@@ -1,7 +1,6 @@
 //! The SQLite file with everything that is not bytes of content: names, records, protections.
 
 use std::cell::Cell;
-use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -10,8 +9,6 @@ use kiln_base::Timestamp;
 use kiln_base::trace::Tracer;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 
 use crate::StoreError;
 
@@ -26,7 +23,7 @@ const APPLICATION: i64 = 0x6b69_6c6e;
 
 /// Frames in the write-ahead log after which it is copied back. Small, because the first process
 /// to open the store reads the whole log.
-const CHECKPOINT_PAGES: i32 = 256;
+const CHECKPOINT_PAGES: u32 = 256;
 
 /// Prepared statements kept; the store has about ninety.
 const STATEMENTS: usize = 128;
@@ -141,17 +138,12 @@ CREATE TABLE downloads (
 #[derive(Debug)]
 pub(crate) struct Index {
     connection: Mutex<Connection>,
-    /// The store's directory. Who wants to write locks it first: the system lets processes in by
-    /// turns and wakes them at once, where SQLite would have each of them try again and again.
-    turn: Option<File>,
     tracer: OnceLock<Tracer>,
 }
 
 thread_local! {
     /// How often this thread slept because another process had the index.
     static SLEPT: Cell<u64> = const { Cell::new(0) };
-    /// The length of the write-ahead log after this thread's last write.
-    static LOG_PAGES: Cell<i32> = const { Cell::new(0) };
 }
 
 impl Index {
@@ -168,15 +160,9 @@ impl Index {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
-        // Takes the place of SQLite's own, which would copy the log back before `write` lets the next
-        // process in.
-        connection.wal_hook(Some(|_log, pages| {
-            LOG_PAGES.set(pages);
-            Ok(())
-        }));
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         Ok(Self {
             connection: Mutex::new(connection),
-            turn: path.parent().and_then(|store| File::open(store).ok()),
             tracer: OnceLock::new(),
         })
     }
@@ -255,23 +241,12 @@ impl Index {
         change: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut connection = self.connection();
-        let (turn, transaction) = self.noting_waits(|| {
-            let turn = self.turn.as_ref().and_then(Turn::take);
-            (
-                turn,
-                connection.transaction_with_behavior(TransactionBehavior::Immediate),
-            )
-        });
-        let transaction = transaction?;
-        let span = self.tracer().map(|tracer| tracer.span("write the index"));
+        let transaction = self.noting_waits(|| {
+            connection.transaction_with_behavior(TransactionBehavior::Immediate)
+        })?;
+        let _span = self.tracer().map(|tracer| tracer.span("write the index"));
         let done = change(&transaction)?;
         transaction.commit()?;
-        drop(span);
-        drop(turn);
-        if LOG_PAGES.replace(0) >= CHECKPOINT_PAGES {
-            // As far as nobody reads it; who writes next goes on with the rest.
-            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
-        }
         Ok(done)
     }
 
@@ -310,31 +285,6 @@ impl Index {
         self.connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The right to be the next that writes. SQLite's own lock is what keeps others out: who can't have
-/// this one tries that.
-struct Turn<'a>(&'a File);
-
-impl<'a> Turn<'a> {
-    fn take(directory: &'a File) -> Option<Self> {
-        let taken = match flock(directory, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) => {
-                SLEPT.set(SLEPT.get() + 1);
-                let wait = || flock(directory, FlockOperation::LockExclusive);
-                rustix::io::retry_on_intr(wait)
-            }
-            other => other,
-        };
-        taken.is_ok().then_some(Self(directory))
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        // The lock ends with the file at the latest.
-        let _ = flock(self.0, FlockOperation::Unlock);
     }
 }
 

@@ -37,8 +37,7 @@
 //!
 //! Four kinds of locks, all of which die with their holder:
 //!
-//! * SQLite's write lock, for some microseconds, and `flock` on the store's directory just before:
-//!   by that one processes take turns. Besides the index it orders renames: nothing is
+//! * SQLite's write lock, for some microseconds. Besides the index it orders renames: nothing is
 //!   renamed into or out of `blobs/` and `snapshots/` except inside a write transaction. So whoever
 //!   looks something up and protects it in one transaction, and whoever marks and sweeps in one,
 //!   see the same store.
