@@ -9,7 +9,7 @@ use testkit::{
     Absent, FlatImage, Kiln, Member, Mounted, Program, Scratch, Who, craft_image, craft_tar,
 };
 
-use crate::base::{self, BASE};
+use crate::base;
 
 const DOCKERFILE: &str = r#"
 FROM debian:bookworm
@@ -287,7 +287,7 @@ fn what_can_t_be_made_leaves_nothing() {
         }
         refused(
             &["rootfs-app", "--platform", "linux/s390x"],
-            (5, "linux/s390x"),
+            (3, "linux/s390x"),
         );
         let device = kiln.run(&["rootfs", "rootfs-app", "-o", "/dev/null"]);
         assert_eq!(device.code, Some(5), "{device}");
@@ -327,7 +327,8 @@ fn an_init_is_added_and_files_are_removed() {
         let mounted = Mounted::new(&disk, "ext4", "ro");
         assert!(mounted.path().join("usr/lib/kiln/init").exists());
         assert!(mounted.path().join("container.cmd").exists());
-        assert!(!mounted.path().join("usr/share/man").join("man1").exists());
+        let manuals = fs::read_dir(mounted.path().join("usr/share/man/man1"));
+        assert_eq!(manuals.map_or(0, Iterator::count), 0);
         assert!(mounted.path().join("data/two").exists());
         Ok(())
     });

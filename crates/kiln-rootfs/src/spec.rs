@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use kiln_base::Secret;
 use serde_json::Value;
 
-use self::object::Object;
+use self::object::{Meaning, Object};
 use crate::request::{DiskFormat, FileCompression, Overrides};
 
 /// A build as builderd's configuration describes it.
@@ -413,17 +413,19 @@ fn git_repository(mut git: Object<'_>) -> Result<Source, SpecError> {
 }
 
 /// The protocol's names and numbers, and the documentation's names.
-fn init_name(value: &Value) -> Option<Option<InitName>> {
+fn init_name(value: &Value) -> Meaning<InitName> {
     let number = value.as_u64();
     let name = value.as_str().unwrap_or_default();
     let name = name.strip_prefix("INIT_STRATEGY_").unwrap_or(name);
     match (name, number) {
-        ("UNSPECIFIED", _) | (_, Some(0)) => Some(None),
+        ("UNSPECIFIED", _) | (_, Some(0)) => Meaning::NotSaid,
         // What tini does, kiln's own does, too.
-        ("DIRECT" | "DIRECT_EXEC" | "TINI", _) | (_, Some(1 | 2)) => Some(Some(InitName::Direct)),
-        ("SYSTEMD", _) => Some(Some(InitName::Systemd)),
-        ("CUSTOM", _) | (_, Some(3)) => Some(Some(InitName::Custom)),
-        _ => None,
+        ("DIRECT" | "DIRECT_EXEC" | "TINI", _) | (_, Some(1 | 2)) => {
+            Meaning::Said(InitName::Direct)
+        }
+        ("SYSTEMD", _) => Meaning::Said(InitName::Systemd),
+        ("CUSTOM", _) | (_, Some(3)) => Meaning::Said(InitName::Custom),
+        _ => Meaning::Unknown,
     }
 }
 

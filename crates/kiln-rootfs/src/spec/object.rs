@@ -6,6 +6,14 @@ use serde_json::Value;
 
 use super::SpecError;
 
+/// What a value stands for.
+pub(super) enum Meaning<T> {
+    Said(T),
+    /// The same as if it was not there.
+    NotSaid,
+    Unknown,
+}
+
 /// An object of a configuration; its names in snake case.
 pub(super) struct Object<'a> {
     path: String,
@@ -171,7 +179,10 @@ impl<'a> Object<'a> {
         meaning: impl Fn(&str) -> Option<T>,
     ) -> Result<Option<T>, SpecError> {
         self.choice(names, expected, |value| {
-            Some(Some(meaning(value.as_str()?)?))
+            match value.as_str().and_then(&meaning) {
+                Some(found) => Meaning::Said(found),
+                None => Meaning::Unknown,
+            }
         })
     }
 
@@ -180,16 +191,20 @@ impl<'a> Object<'a> {
         &mut self,
         names: &[&str],
         expected: &'static str,
-        meaning: impl Fn(&Value) -> Option<Option<T>>,
+        meaning: impl Fn(&Value) -> Meaning<T>,
     ) -> Result<Option<T>, SpecError> {
         let Some((path, value)) = self.take(names)? else {
             return Ok(None);
         };
-        meaning(value).ok_or_else(|| SpecError::Value {
-            path,
-            value: value.as_str().map_or(value.to_string(), str::to_owned),
-            expected,
-        })
+        match meaning(value) {
+            Meaning::Said(found) => Ok(Some(found)),
+            Meaning::NotSaid => Ok(None),
+            Meaning::Unknown => Err(SpecError::Value {
+                path,
+                value: value.as_str().map_or(value.to_string(), str::to_owned),
+                expected,
+            }),
+        }
     }
 
     /// Nothing may be left.

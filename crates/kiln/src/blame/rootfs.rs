@@ -52,18 +52,18 @@ fn rootfs(error: &RootfsError) -> Verdict {
             USAGE.hint("keep it: `--preserve PATTERN`, or leave the rule out of `--optimise`")
         }
         RootfsError::Boot(error) => boot(&error.problem),
-        RootfsError::Optimise(OptimiseError::Cancelled(_))
-        | RootfsError::Harden(HardenError::Cancelled(_)) => STOPPED,
-        RootfsError::Optimise(OptimiseError::Options(_))
-        | RootfsError::Harden(HardenError::Preserve(_)) => USAGE,
-        RootfsError::Optimise(_) | RootfsError::Harden(_) => BUILT,
         RootfsError::Image(_)
+        | RootfsError::Optimise(OptimiseError::Options(_))
+        | RootfsError::Harden(HardenError::Preserve(_))
         | RootfsError::Plan { .. }
         | RootfsError::Label(_)
         | RootfsError::NotAFile(_) => USAGE,
         RootfsError::Cancelled(_)
         | RootfsError::Merge(MergeError::Cancelled(_))
+        | RootfsError::Optimise(OptimiseError::Cancelled(_))
+        | RootfsError::Harden(HardenError::Cancelled(_))
         | RootfsError::Compress(RecompressError::Cancelled(_)) => STOPPED,
+        RootfsError::Optimise(_) | RootfsError::Harden(_) => BUILT,
         RootfsError::Merge(_)
         | RootfsError::Write { .. }
         | RootfsError::Read { .. }

@@ -178,17 +178,20 @@ fn words(text: &str) -> Result<Vec<String>, CliError> {
 pub(super) fn root(args: &RootfsArgs, format: DiskFormat) -> Result<config::Root, CliError> {
     // What is unpacked into memory can be written there.
     let is_writable = format.is_writable() || format == DiskFormat::Cpio;
-    match args.machine.root_access {
-        Some(RootAccess::Rw) if !is_writable => Err(CliError::usage(format!(
+    let usual = if is_writable {
+        RootAccess::Rw
+    } else {
+        RootAccess::Overlay
+    };
+    match args.machine.root_access.unwrap_or(usual) {
+        RootAccess::Rw if !is_writable => Err(CliError::usage(format!(
             "a disk of the format {} can't be written to",
             format.name()
         ))
         .hint("leave changes in memory: `--root-access overlay`")),
-        Some(RootAccess::Rw) => Ok(config::Root::ReadWrite),
-        Some(RootAccess::Ro) => Ok(config::Root::ReadOnly),
-        Some(RootAccess::Overlay) => Ok(config::Root::Overlay),
-        None if is_writable => Ok(config::Root::ReadWrite),
-        None => Ok(config::Root::Overlay),
+        RootAccess::Rw => Ok(config::Root::ReadWrite),
+        RootAccess::Ro => Ok(config::Root::ReadOnly),
+        RootAccess::Overlay => Ok(config::Root::Overlay),
     }
 }
 
