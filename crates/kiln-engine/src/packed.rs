@@ -85,12 +85,14 @@ pub(crate) fn step_error(error: LayerError) -> StepError {
         | LayerError::Write(kiln_layer::WriteError::Cancelled(cancelled)) => {
             return cancelled.into();
         }
-        LayerError::Diff(kiln_layer::DiffError::Read { path, cause }) => match copy_error(cause) {
-            Ok(error) => return error.into(),
-            Err(cause) => LayerError::Diff(kiln_layer::DiffError::Read { path, cause }),
-        },
+        LayerError::Diff(kiln_layer::DiffError::Read { path, cause }) => {
+            match cause.downcast::<CopyError>() {
+                Ok(error) => return error.into(),
+                Err(cause) => LayerError::Diff(kiln_layer::DiffError::Read { path, cause }),
+            }
+        }
         LayerError::Write(kiln_layer::WriteError::Read { path, cause }) => {
-            match copy_error(cause) {
+            match cause.downcast::<CopyError>() {
                 Ok(error) => return error.into(),
                 Err(cause) => LayerError::Write(kiln_layer::WriteError::Read { path, cause }),
             }
@@ -98,22 +100,6 @@ pub(crate) fn step_error(error: LayerError) -> StepError {
         error => error,
     };
     StepError::Layer(Box::new(cause))
-}
-
-/// What [`LeftContents`] said, out of what was made of it.
-fn copy_error(error: io::Error) -> Result<CopyError, io::Error> {
-    if !error.get_ref().is_some_and(|inner| inner.is::<CopyError>()) {
-        return Err(error);
-    }
-    let kind = error.kind();
-    match error
-        .into_inner()
-        .map(|inner| inner.downcast::<CopyError>())
-    {
-        Some(Ok(error)) => Ok(*error),
-        Some(Err(inner)) => Err(io::Error::new(kind, inner)),
-        None => Err(kind.into()),
-    }
 }
 
 /// Where a layer's files are.
