@@ -383,3 +383,39 @@ fn a_hostile_layer_makes_no_disk() {
         Ok(())
     });
 }
+
+#[test]
+fn stopping_leaves_nothing() {
+    base::run("rootfs::stopping_leaves_nothing", || {
+        let (kiln, folder) = with_image(Who::Root)?;
+        let disk = folder.join("stopped.squashfs");
+        let log = folder.join("stop.log");
+        let made = kiln
+            .command()
+            .arg("rootfs")
+            .args(PLAIN)
+            .arg("-o")
+            .arg(&disk);
+        let mut running = made.start(&log);
+        // It is written for seconds; its file is there under another name.
+        let is_begun = || {
+            let names = fs::read_dir(&folder).unwrap();
+            let mut names = names.map(|entry| entry.unwrap().file_name());
+            names.any(|name| name.to_string_lossy().starts_with("stopped.squashfs.kiln-"))
+        };
+        while !is_begun() && running.try_wait().unwrap().is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let id = running.id().to_string();
+        let _ = Program::new("kill").args(["-INT", &id]).run();
+        let ended = running.wait().unwrap();
+        assert_eq!(
+            ended.code(),
+            Some(8),
+            "{}",
+            fs::read_to_string(&log).unwrap()
+        );
+        check_nothing_left(&folder, "stopped");
+        Ok(())
+    });
+}

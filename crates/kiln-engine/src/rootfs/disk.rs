@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::num::NonZeroUsize;
 
-use kiln_base::{CancelToken, Cancelled};
+use kiln_base::CancelToken;
 use kiln_disk::{Contents, Tree, cpio, erofs, ext4, squashfs};
 use kiln_rootfs::request::{DiskFormat, DiskRequest, InnerCompression};
 
@@ -151,13 +151,6 @@ impl Plan {
             Self::Cpio(plan) => Ok(plan.write(tree, contents, out, threads, cancel)?.size),
         }
     }
-}
-
-/// Whether a writer was told to stop.
-pub(super) fn is_cancelled(failure: &WriteFailure) -> bool {
-    let first: &(dyn std::error::Error + 'static) = &**failure;
-    std::iter::successors(Some(first), |error| (*error).source())
-        .any(|error| error.downcast_ref::<Cancelled>().is_some())
 }
 
 /// Refuses what only a disk that can be written to has.

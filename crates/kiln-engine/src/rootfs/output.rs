@@ -13,7 +13,7 @@ use kiln_rootfs::manifest::{Manifest, ManifestVerity};
 use kiln_rootfs::request::FileCompression;
 use kiln_sys::files;
 
-use super::disk::{Plan, WriteFailure, is_cancelled};
+use super::disk::{Plan, WriteFailure};
 use super::error::RootfsError;
 use crate::output::is_special;
 
@@ -100,7 +100,7 @@ impl Output {
         cancel: &CancelToken,
     ) -> Result<u64, RootfsError> {
         plan.write(from, &self.file, threads, cancel)
-            .map_err(|source| self.write_failure(source))
+            .map_err(|source| self.write_failure(source, cancel))
     }
 
     /// Appends the hashes of the disk's blocks.
@@ -115,11 +115,11 @@ impl Output {
             uuid,
             salt: salt.to_vec(),
         };
-        let plan =
-            verity::plan(size, &options).map_err(|error| self.write_failure(error.into()))?;
+        let plan = verity::plan(size, &options)
+            .map_err(|error| self.write_failure(error.into(), cancel))?;
         let written = plan
             .write(&self.file, &self.file, size, threads, cancel)
-            .map_err(|error| self.write_failure(error.into()))?;
+            .map_err(|error| self.write_failure(error.into(), cancel))?;
         Ok(ManifestVerity {
             root_hash: hex(&written.root),
             salt: hex(&salt),
@@ -149,9 +149,10 @@ impl Output {
         self.compress((digest, size), (compression, threads), cancel)
     }
 
-    fn write_failure(&self, source: WriteFailure) -> RootfsError {
-        if is_cancelled(&source) {
-            return kiln_base::Cancelled.into();
+    fn write_failure(&self, source: WriteFailure, cancel: &CancelToken) -> RootfsError {
+        // What fails after it was told to stop did not fail by itself.
+        if let Err(cancelled) = cancel.check() {
+            return cancelled.into();
         }
         let path = self.path.clone();
         RootfsError::Write { path, source }
