@@ -1,3 +1,5 @@
+//! Disks' configurations as text, and what they are read as.
+
 use super::*;
 
 /// What the configuration with these targets and strategies is read as.

@@ -1,3 +1,5 @@
+//! Stacks of layers as trees, told apart from what the kernel shows of them.
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{Read, Seek, SeekFrom, Write as _};
