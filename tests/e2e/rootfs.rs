@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 use testkit::{
@@ -24,13 +25,16 @@ CMD ["echo hello"]
 
 /// kiln with an image of many layers, and a folder that it may write to.
 fn with_image(who: Who) -> Result<(Kiln, PathBuf), Absent> {
+    // Tests run at the same time.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let kiln = base::with_base(who)?;
-    let context = Scratch::folder(&format!("rootfs-context-{}", who.name()));
+    let context = Scratch::folder(&format!("rootfs-context-{number}"));
     fs::write(context.join("Dockerfile"), DOCKERFILE).unwrap();
     let built = kiln.command().env("SOURCE_DATE_EPOCH", "1600000000");
     let built = built.args(["build", "-t", "rootfs-app"]).arg(&context);
     let _ = built.run().ok();
-    let folder = Scratch::folder(&format!("rootfs-{}", who.name()));
+    let folder = Scratch::folder(&format!("rootfs-{number}"));
     base::open_to_all(&[&folder]);
     Ok((kiln, folder))
 }
