@@ -18,12 +18,11 @@ use kiln_layer::{
 };
 use kiln_oci::{Compression, Descriptor, Family, LayerType, MediaType};
 use kiln_store::{CacheKey, LayerRecord, SnapshotId};
-use kiln_sys::fs::Dir;
 
 use crate::Engine;
 use crate::assemble::ReadyLayer;
 use crate::chain::{Chain, ChainLayer, ImageLayer, Origin};
-use crate::error::{LayerError, RootError};
+use crate::error::LayerError;
 
 /// What decides a layer's bytes, besides its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -297,9 +296,7 @@ impl<'a> LayerQueue<'a> {
         if let Some(record) = known {
             return Ok(record);
         }
-        let upper = self.engine.filled_layer(&top.snapshot, &self.cancel)?;
-        let upper = Dir::open(upper).map_err(RootError::from)?;
-        let upper = self.engine.machine.tree(upper);
+        let upper = self.engine.filled_dir(&top.snapshot, &self.cancel)?;
         let record = self.write(upper.into(), below, tracer)?;
         self.note(&top.snapshot, &record)?;
         Ok(record)

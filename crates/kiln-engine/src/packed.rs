@@ -146,6 +146,16 @@ impl Engine {
         }
     }
 
+    /// The same, open, with the owners that kiln holds its files to have.
+    pub(crate) fn filled_dir(
+        &self,
+        id: &SnapshotId,
+        cancel: &CancelToken,
+    ) -> Result<Dir, RootError> {
+        let path = self.filled_layer(id, cancel)?;
+        Ok(self.machine.tree(Dir::open(path)?))
+    }
+
     fn fill(&self, id: &SnapshotId, cancel: &CancelToken) -> Result<(), RootError> {
         let gone = || RootError::LayerGone(id.clone());
         let layer = self.packed_layer(id)?.ok_or_else(gone)?;

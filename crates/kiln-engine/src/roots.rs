@@ -173,11 +173,8 @@ impl Engine {
         cancel: &CancelToken,
     ) -> Result<Vec<Dir>, RootError> {
         let stack = self.stack_of(layers, cancel)?;
-        let dir = |id| {
-            let path = self.filled_layer(id, cancel)?;
-            Ok(self.machine.tree(Dir::open(path)?))
-        };
-        stack.iter().rev().map(dir).collect()
+        let dirs = stack.iter().rev().map(|id| self.filled_dir(id, cancel));
+        dirs.collect()
     }
 
     /// The directory of a layer. One that a step stands on has been filled by then; what else asks
@@ -188,7 +185,7 @@ impl Engine {
 
     /// One layer's own directory, as it is in the store.
     pub(crate) fn layer_dir(&self, snapshot: &SnapshotId) -> Result<Dir, RootError> {
-        Ok(self.machine.tree(Dir::open(self.layer_path(snapshot)?)?))
+        self.filled_dir(snapshot, &CancelToken::new())
     }
 
     /// Mounts a chain with a new, empty layer on top.
