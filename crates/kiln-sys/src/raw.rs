@@ -1,9 +1,10 @@
 //! System calls that rustix does not wrap.
 //!
-//! JUSTIFICATION for `unsafe`: `mount_setattr`, `close_range`, `seccomp` with a filter, `fork` and a
+//! JUSTIFICATION for `unsafe`: `mount_setattr`, `listxattrat`, `close_range`, `seccomp` with a filter, `fork` and a
 //! few ioctls have no safe wrapper in the crates we use. Each function here passes pointers only to
 //! values that outlive the call, and turns `-1` into an [`Errno`].
 
+use std::ffi::CStr;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -62,6 +63,30 @@ pub(crate) fn mount_setattr(
         )
     };
     check(result).map(drop)
+}
+
+/// `listxattrat(2)` (Linux 6.13): the names of the extended attributes of an entry of a directory,
+/// which is not followed if it is a symbolic link. Returns how many bytes it wrote.
+pub(crate) fn list_xattrs_at(
+    dir: BorrowedFd<'_>,
+    entry: &CStr,
+    buffer: &mut [u8],
+) -> Result<usize, Errno> {
+    // New calls have one number on all architectures; the libc crate does not have this one yet.
+    const LISTXATTRAT: libc::c_long = 465;
+    // SAFETY: the entry is a NUL-terminated string and the buffer a live one whose length is passed
+    // with it; the kernel writes to nothing else.
+    let result = unsafe {
+        libc::syscall(
+            LISTXATTRAT,
+            dir.as_raw_fd(),
+            entry.as_ptr(),
+            libc::AT_SYMLINK_NOFOLLOW,
+            buffer.as_mut_ptr(),
+            buffer.len(),
+        )
+    };
+    usize::try_from(check(result)?).map_err(|_| Errno::INVAL)
 }
 
 /// Has the kernel begin to write a part of a file to the disk (`sync_file_range(2)`), and does not
