@@ -82,20 +82,25 @@ impl Writer<'_> {
             Ok(_) => Err(CopyError::Changed((&node.name).into())),
             Err(error) => Err(content(error.into())),
         };
-        let opened = from.open_known_file(&node.name);
-        let (source, metadata) = opened.map_err(|error| content(error.into()))?;
-        check(Ok(metadata))?;
         let attributes = &self.options.attributes;
         let mode = attributes.mode_of(node.metadata.mode, false);
-        let target = create(to, name, first_mode(mode))?;
         let size = node.metadata.size;
-        match self.options.contents {
-            Contents::Copied => copy_content(&source, &target, size),
-            Contents::Left => target.set_len(size),
-        }
-        .map_err(content)?;
-        let xattrs = xattr::all_of_file(&source).map_err(content)?;
-        check(file_metadata(&source, from.ownership()))?;
+        let (target, xattrs) = if self.options.contents == Contents::Left && size > 0 {
+            // Whoever reads the content opens the file then, and refuses it if it changed.
+            let target = create(to, name, first_mode(mode))?;
+            target.set_len(size).map_err(content)?;
+            let xattrs = from.xattrs(&node.name);
+            (target, xattrs.map_err(|error| content(error.into()))?)
+        } else {
+            let opened = from.open_known_file(&node.name);
+            let (source, metadata) = opened.map_err(|error| content(error.into()))?;
+            check(Ok(metadata))?;
+            let target = create(to, name, first_mode(mode))?;
+            copy_content(&source, &target, size).map_err(content)?;
+            let xattrs = xattr::all_of_file(&source).map_err(content)?;
+            check(file_metadata(&source, from.ownership()))?;
+            (target, xattrs)
+        };
         let attributes = FileAttributes {
             owner: attributes.owner_of(&node.metadata),
             mode,
