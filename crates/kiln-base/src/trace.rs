@@ -200,8 +200,13 @@ impl Tracer {
 
     /// Something waited from `since` to now, and no thread was busy with that.
     pub fn waited(&self, name: &'static str, since: Since) {
+        self.waited_until(name, since, Duration::ZERO);
+    }
+
+    /// Something waited from `since` to a time that is so long ago.
+    pub fn waited_until(&self, name: &'static str, since: Since, ago: Duration) {
         if let (Some(sink), Since(Some(from))) = (&self.sink, since) {
-            let to = (sink.clock)();
+            let to = (sink.clock)().saturating_sub(ago).max(from);
             sink.lock().trace.spans.push(SpanRecord {
                 name,
                 track: Track::Waiting,

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kiln_base::Timestamp;
 use kiln_base::trace::Tracer;
@@ -144,6 +144,8 @@ pub(crate) struct Index {
 thread_local! {
     /// How often this thread slept because another process had the index.
     static SLEPT: Cell<u64> = const { Cell::new(0) };
+    /// How much longer than asked for the last of these sleeps was.
+    static LATE: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 impl Index {
@@ -268,7 +270,8 @@ impl Index {
         self.tracer.get()
     }
 
-    /// Does what may wait for another process, and says how long it waited.
+    /// Does what may wait for another process, and says how long it waited: to the end of the last
+    /// sleep as it was asked for. That the processor was busy then is no wait for the index.
     fn noting_waits<T>(&self, work: impl FnOnce() -> T) -> T {
         let Some(tracer) = self.tracer.get() else {
             return work();
@@ -276,7 +279,7 @@ impl Index {
         let (since, slept) = (tracer.since(), SLEPT.get());
         let done = work();
         if SLEPT.get() != slept {
-            tracer.waited("wait for the index", since);
+            tracer.waited_until("wait for the index", since, LATE.get());
         }
         done
     }
@@ -311,7 +314,12 @@ fn wait_when_busy(attempt: i32) -> bool {
     const ATTEMPTS: i32 = 15_000;
     let microseconds = 50_u64 << attempt.clamp(0, 8);
     SLEPT.set(SLEPT.get() + 1);
-    std::thread::sleep(Duration::from_micros(microseconds.min(LONGEST)));
+    let (time, since) = (
+        Duration::from_micros(microseconds.min(LONGEST)),
+        Instant::now(),
+    );
+    std::thread::sleep(time);
+    LATE.set(since.elapsed().saturating_sub(time));
     attempt < ATTEMPTS
 }
 
