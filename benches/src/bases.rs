@@ -2,13 +2,15 @@
 //! packages and this machine's programs. Their layers are gzip of one member, as registries have
 //! them from other builders.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::bench::Folder;
 use crate::inputs;
-use crate::measure::{complain, run};
+use crate::measure::{Invocation, complain, run};
 use crate::programs::{Kiln, Registry};
 
 /// Packages beside the distribution's smallest system, so that the whole has about 180 MB.
@@ -24,6 +26,8 @@ pub(crate) struct Bases {
     kiln: Kiln,
     small: OnceCell<Result<String, String>>,
     large: OnceCell<Result<String, String>>,
+    /// Their files, by their names.
+    trees: RefCell<BTreeMap<String, PathBuf>>,
 }
 
 impl Bases {
@@ -34,6 +38,7 @@ impl Bases {
             kiln: Kiln::find(scratch, "kiln-home-bases")?,
             small: OnceCell::new(),
             large: OnceCell::new(),
+            trees: RefCell::default(),
         })
     }
 
@@ -57,6 +62,35 @@ impl Bases {
     pub(crate) fn large(&self, scratch: &Path, quick: bool) -> Result<String, String> {
         let made = self.large.get_or_init(|| self.make_large(scratch, quick));
         made.clone()
+    }
+
+    /// The files of one of them in a folder, as root sees them; for reading only.
+    pub(crate) fn tree(&self, image: &str, scratch: &Path) -> Result<PathBuf, String> {
+        let mut trees = self.trees.borrow_mut();
+        if let Some(tree) = trees.get(image) {
+            return Ok(tree.clone());
+        }
+        complain("  unpacking a base");
+        let folder = Folder::new(&scratch.join("base-files"))?;
+        inputs::write(
+            &folder.path().join("Dockerfile"),
+            &format!("FROM {image}\n"),
+        )?;
+        let archive = folder.path().join("files.tar");
+        let output = format!("type=tar,dest={}", archive.display());
+        let build = self.kiln.invocation().args(["build", "--output", &output]);
+        run(&build.arg(folder.path()), scratch)?;
+        let tree = scratch.join(format!("base-files-{}", trees.len()));
+        fs::create_dir_all(&tree).map_err(|error| format!("`{}`: {error}", tree.display()))?;
+        let tar = Invocation::new("tar")
+            .args(["-x", "-p", "--numeric-owner", "--xattrs"])
+            .args(["--xattrs-include=*", "-f"])
+            .arg(archive)
+            .arg("-C")
+            .arg(&tree);
+        run(&tar, scratch)?;
+        trees.insert(image.to_owned(), tree.clone());
+        Ok(tree)
     }
 
     fn make_small(&self, scratch: &Path) -> Result<String, String> {

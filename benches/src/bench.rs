@@ -90,23 +90,23 @@ impl Bench {
         self.build(program, job)
     }
 
-    /// Does something with every program that is there, in turn, as often as there are rounds. One
+    /// Does something with every builder that is there, in turn, as often as there are rounds. One
     /// that fails, or that has had its time, has no further turn. Afterwards all stores are emptied.
     pub(crate) fn in_turn(
         &self,
         rounds: usize,
         once: impl FnMut(Program) -> Result<Sample, String>,
     ) -> Vec<Row> {
-        self.in_turn_of(&self.programs.there(), rounds, once)
+        self.in_turn_of(&self.programs.builders(), rounds, once)
     }
 
-    /// The programs that are there, without those for which there is a reason.
+    /// The builders that are there, without those for which there is a reason.
     pub(crate) fn there_but(
         &self,
         workload: &str,
         reason: impl Fn(Program) -> Option<&'static str>,
     ) -> Vec<Program> {
-        let mut there = self.programs.there();
+        let mut there = self.programs.builders();
         there.retain(|program| {
             let why = reason(*program);
             if let Some(why) = why {
@@ -172,9 +172,12 @@ impl Bench {
 const fn patience(program: Program) -> Duration {
     match program {
         Program::Kiln | Program::KilnRootless => Duration::from_mins(1),
-        Program::BuildKit | Program::Docker | Program::Buildah | Program::Kaniko => {
-            Duration::from_secs(20)
-        }
+        Program::BuildKit
+        | Program::Docker
+        | Program::Buildah
+        | Program::Kaniko
+        | Program::Builderd
+        | Program::Mkfs => Duration::from_secs(20),
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) struct ProgramFacts {
     pub(crate) settings: String,
 }
 
-/// A program that builds, with the rights it is started with.
+/// A program that builds or makes disks, with the rights it is started with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Program {
     /// kiln with the rights it was started with.
@@ -66,6 +66,10 @@ pub(crate) enum Program {
     Buildah,
     /// Kaniko's executor.
     Kaniko,
+    /// An image to a disk as builderd did it: Docker, tar, `mkfs.ext4`, `e2fsck`.
+    Builderd,
+    /// The program that comes with a file system, on files that are unpacked already.
+    Mkfs,
 }
 
 impl Program {
@@ -78,6 +82,8 @@ impl Program {
             Self::Docker => "Docker",
             Self::Buildah => "Buildah",
             Self::Kaniko => "Kaniko",
+            Self::Builderd => "builderd's way",
+            Self::Mkfs => "mkfs",
         }
     }
 }

@@ -11,7 +11,8 @@ const USAGE: &str = "\
 usage: cargo xtask bench [OPTIONS] [NAME...]
 
   NAME...          these workloads only (default: all)
-  --only PROGRAM,… these programs only: kiln, rootless, buildkit, docker, buildah, kaniko
+  --only PROGRAM,… these programs only: kiln, rootless, buildkit, docker, buildah, kaniko,
+                   builderd, mkfs
   --quick          one round of small inputs: shows that everything runs, the figures mean nothing
   --rounds N       so many rounds of everything
   --write DIR      write benchmarks.md, benchmarks.json and the charts below DIR; what is in
@@ -92,6 +93,8 @@ fn some_programs(list: &str) -> Result<Vec<Program>, String> {
             "docker" => Program::Docker,
             "buildah" => Program::Buildah,
             "kaniko" => Program::Kaniko,
+            "builderd" => Program::Builderd,
+            "mkfs" => Program::Mkfs,
             _ => return Err(format!("`{word}` is not a program that is compared")),
         });
     }

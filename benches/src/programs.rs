@@ -1,14 +1,18 @@
-//! kiln and its peers: from a job that every program can do to the command of each.
+//! kiln and its peers: from a job that every builder can do, or a disk that several programs can
+//! make, to the command of each.
 //!
 //! Each peer has the settings that its own documentation calls best, a warm daemon where it has one,
 //! and an address on loopback. Deliberately absent: what is built, see [`crate::workloads`].
 
 mod buildah;
+mod builderd;
 mod buildkit;
 mod daemon;
+mod disk;
 mod docker;
 mod kaniko;
 mod kiln;
+mod mkfs;
 mod registry;
 
 use std::path::{Path, PathBuf};
@@ -16,20 +20,26 @@ use std::path::{Path, PathBuf};
 use crate::measure::Invocation;
 use crate::model::{Program, ProgramFacts};
 
+pub(crate) use disk::{DiskFormat, DiskJob};
 pub(crate) use kiln::{Kiln, copy_program};
 pub(crate) use registry::Registry;
 
 /// Every program, in the order of the report.
-pub(crate) const ALL: [Program; 6] = [
+pub(crate) const ALL: [Program; 8] = [
     Program::Kiln,
     Program::KilnRootless,
     Program::BuildKit,
     Program::Docker,
     Program::Buildah,
     Program::Kaniko,
+    Program::Builderd,
+    Program::Mkfs,
 ];
 
-/// One build that every program can do.
+/// Why a program that was not asked for is not compared.
+const UNWANTED: &str = "this run leaves it out";
+
+/// One build that every builder can do.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Job<'a> {
     /// The directory with the files and the Dockerfile.
@@ -86,6 +96,8 @@ pub(crate) struct Programs {
     docker: Result<docker::Docker, String>,
     buildah: Result<buildah::Buildah, String>,
     kaniko: Result<kaniko::Kaniko, String>,
+    builderd: Result<builderd::Builderd, String>,
+    mkfs: Result<mkfs::Mkfs, String>,
     wanted: Vec<Program>,
 }
 
@@ -95,28 +107,40 @@ impl Programs {
         let kiln = Kiln::find(scratch, "kiln-home")?;
         let not_wanted = |program| -> Result<(), String> {
             let wanted = wanted.contains(&program);
-            wanted
-                .then_some(())
-                .ok_or_else(|| "this run leaves it out".to_owned())
+            wanted.then_some(()).ok_or_else(|| UNWANTED.to_owned())
         };
+        // builderd's way needs it, too.
+        let docker = not_wanted(Program::Docker)
+            .or_else(|_| not_wanted(Program::Builderd))
+            .and_then(|()| docker::Docker::start(scratch));
         Ok(Self {
             rootless: not_wanted(Program::KilnRootless).and_then(|()| kiln.rootless(scratch)),
             buildkit: not_wanted(Program::BuildKit)
                 .and_then(|()| buildkit::BuildKit::start(scratch)),
-            docker: not_wanted(Program::Docker).and_then(|()| docker::Docker::start(scratch)),
             buildah: not_wanted(Program::Buildah).and_then(|()| buildah::Buildah::find(scratch)),
             kaniko: not_wanted(Program::Kaniko).and_then(|()| kaniko::Kaniko::find(scratch)),
+            builderd: not_wanted(Program::Builderd)
+                .and_then(|()| docker.as_ref().map_err(Clone::clone))
+                .and_then(builderd::Builderd::find),
+            mkfs: not_wanted(Program::Mkfs).and_then(|()| mkfs::Mkfs::find()),
+            docker,
             kiln,
             wanted: wanted.to_vec(),
         })
     }
 
-    /// Those that are there and wanted, kiln first.
-    pub(crate) fn there(&self) -> Vec<Program> {
-        let there = ALL.into_iter();
-        there
-            .filter(|program| self.wanted.contains(program) && self.absence(*program).is_none())
+    /// The builders that are there and wanted, kiln first.
+    pub(crate) fn builders(&self) -> Vec<Program> {
+        let builders = ALL.into_iter();
+        builders
+            .filter(|program| !matches!(program, Program::Builderd | Program::Mkfs))
+            .filter(|program| self.is_there(*program))
             .collect()
+    }
+
+    /// Whether a program is there and wanted.
+    pub(crate) fn is_there(&self, program: Program) -> bool {
+        self.wanted.contains(&program) && self.absence(program).is_none()
     }
 
     /// Why a program is not there.
@@ -128,6 +152,8 @@ impl Programs {
             Program::Docker => self.docker.as_ref().err(),
             Program::Buildah => self.buildah.as_ref().err(),
             Program::Kaniko => self.kaniko.as_ref().err(),
+            Program::Builderd => self.builderd.as_ref().err(),
+            Program::Mkfs => self.mkfs.as_ref().err(),
         }
     }
 
@@ -146,6 +172,9 @@ impl Programs {
 
     fn describe(&self, program: Program) -> (Result<String, String>, String) {
         let absent = |why: &String| (Err(why.clone()), String::new());
+        if program != Program::Kiln && !self.wanted.contains(&program) {
+            return absent(&UNWANTED.to_owned());
+        }
         match program {
             Program::Kiln => self.kiln.describe(),
             Program::KilnRootless => self.rootless.as_ref().map_or_else(absent, Kiln::describe),
@@ -165,6 +194,14 @@ impl Programs {
                 let found = self.kaniko.as_ref();
                 found.map_or_else(absent, kaniko::Kaniko::describe)
             }
+            Program::Builderd => {
+                let found = self.builderd.as_ref();
+                found.map_or_else(absent, builderd::Builderd::describe)
+            }
+            Program::Mkfs => {
+                let found = self.mkfs.as_ref();
+                found.map_or_else(absent, mkfs::Mkfs::describe)
+            }
         }
     }
 
@@ -177,13 +214,26 @@ impl Programs {
             Program::Docker => self.docker.as_ref().map_err(Clone::clone)?.build(job),
             Program::Buildah => self.buildah.as_ref().map_err(Clone::clone)?.build(job),
             Program::Kaniko => self.kaniko.as_ref().map_err(Clone::clone)?.build(job)?,
+            Program::Builderd | Program::Mkfs => return Err("it builds no images".to_owned()),
         })
+    }
+
+    /// The command that makes a disk, of a program that makes some.
+    pub(crate) fn disk(&self, program: Program, job: &DiskJob<'_>) -> Result<Invocation, String> {
+        match program {
+            Program::Kiln | Program::KilnRootless => Ok(self.kiln(program)?.disk(job)),
+            Program::Builderd => Ok(self.builderd.as_ref().map_err(Clone::clone)?.disk(job)),
+            Program::Mkfs => self.mkfs.as_ref().map_err(Clone::clone)?.disk(job),
+            _ => Err("it makes no disks".to_owned()),
+        }
     }
 
     /// The command that fetches an image and unpacks it, of a program that has one.
     pub(crate) fn pull(&self, program: Program, image: &str) -> Result<Invocation, String> {
         match program {
-            Program::Docker => Ok(self.docker.as_ref().map_err(Clone::clone)?.pull(image)),
+            Program::Docker | Program::Builderd => {
+                Ok(self.docker.as_ref().map_err(Clone::clone)?.pull(image))
+            }
             Program::Buildah => Ok(self.buildah.as_ref().map_err(Clone::clone)?.pull(image)),
             _ => Err("it has no command that pulls and unpacks".to_owned()),
         }
@@ -206,6 +256,9 @@ impl Programs {
             Program::Docker => self.docker.as_ref().map_err(Clone::clone)?.reset(scratch),
             Program::Buildah => self.buildah.as_ref().map_err(Clone::clone)?.reset(scratch),
             Program::Kaniko => self.kaniko.as_ref().map_err(Clone::clone)?.reset(),
+            Program::Builderd => self.builderd.as_ref().map_err(Clone::clone)?.reset(scratch),
+            // It keeps nothing.
+            Program::Mkfs => Ok(()),
         }
     }
 }
@@ -225,7 +278,9 @@ pub(crate) fn which(program: &str) -> Result<PathBuf, String> {
 fn version(command: &Invocation) -> Result<String, String> {
     let output = command.command().output();
     let output = output.map_err(|error| format!("{command}: {error}"))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    // Some say it on the other stream.
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
     let line = text.lines().next().unwrap_or_default().trim();
     Ok(line.to_owned())
 }

@@ -8,6 +8,7 @@ mod pull;
 mod pushed;
 mod real;
 mod restore;
+mod rootfs;
 mod small;
 mod steps;
 mod unchanged;
@@ -15,6 +16,8 @@ mod wide;
 
 use crate::bench::Bench;
 use crate::model::{Growth, Table};
+use crate::programs::DiskFormat;
+use rootfs::Size;
 
 /// One table of the report.
 pub(crate) struct Workload {
@@ -81,6 +84,54 @@ pub(crate) const ALL: &[Workload] = &[
     Workload {
         name: "restore",
         run: restore::restore,
+    },
+    Workload {
+        name: "rootfs-180M",
+        run: |bench| rootfs::image(bench, Size::Small),
+    },
+    Workload {
+        name: "rootfs-1500M",
+        run: |bench| rootfs::image(bench, Size::Large),
+    },
+    Workload {
+        name: "rootfs-ext4-180M",
+        run: |bench| rootfs::files(bench, DiskFormat::Ext4, Size::Small),
+    },
+    Workload {
+        name: "rootfs-ext4-1500M",
+        run: |bench| rootfs::files(bench, DiskFormat::Ext4, Size::Large),
+    },
+    Workload {
+        name: "rootfs-erofs-180M",
+        run: |bench| rootfs::files(bench, DiskFormat::Erofs, Size::Small),
+    },
+    Workload {
+        name: "rootfs-erofs-1500M",
+        run: |bench| rootfs::files(bench, DiskFormat::Erofs, Size::Large),
+    },
+    Workload {
+        name: "rootfs-erofs-lz4-180M",
+        run: |bench| rootfs::files(bench, DiskFormat::ErofsLz4, Size::Small),
+    },
+    Workload {
+        name: "rootfs-erofs-lz4-1500M",
+        run: |bench| rootfs::files(bench, DiskFormat::ErofsLz4, Size::Large),
+    },
+    Workload {
+        name: "rootfs-squashfs-180M",
+        run: |bench| rootfs::files(bench, DiskFormat::Squashfs, Size::Small),
+    },
+    Workload {
+        name: "rootfs-squashfs-1500M",
+        run: |bench| rootfs::files(bench, DiskFormat::Squashfs, Size::Large),
+    },
+    Workload {
+        name: "rootfs-pull-180M",
+        run: |bench| rootfs::pulled(bench, Size::Small),
+    },
+    Workload {
+        name: "rootfs-pull-1500M",
+        run: |bench| rootfs::pulled(bench, Size::Large),
     },
 ];
 

@@ -194,6 +194,22 @@ pub(crate) const BENCH: &[Need] = &[
         "busybox-static",
         "is the whole content of the smallest base",
     ),
+    need("tar", "tar", "unpacks what a disk is made of"),
+    need(
+        "mkfs.ext4",
+        "e2fsprogs",
+        "makes and checks the ext4 disks that ours are compared with",
+    ),
+    need(
+        "mkfs.erofs",
+        "erofs-utils",
+        "makes and checks the erofs disks that ours are compared with",
+    ),
+    need(
+        "mksquashfs",
+        "squashfs-tools",
+        "makes and checks the squashfs disks that ours are compared with",
+    ),
     need(
         "unshare",
         "util-linux",

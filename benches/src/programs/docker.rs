@@ -62,7 +62,7 @@ impl Docker {
         (version, settings.to_owned())
     }
 
-    fn client(&self) -> Invocation {
+    pub(super) fn client(&self) -> Invocation {
         let client = Invocation::new(&self.client)
             .env("DOCKER_BUILDKIT", "1")
             .env("DOCKER_HOST", &self.host);

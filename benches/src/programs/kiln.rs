@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use super::{Job, version};
+use super::{DiskFormat, DiskJob, Job, version};
 use crate::measure::{Invocation, User};
 
 /// The ordinary user of the rootless rows; `cargo xtask bench` makes it.
@@ -58,8 +58,10 @@ impl Kiln {
     /// Version and settings, for the report.
     pub(crate) fn describe(&self) -> (Result<String, String>, String) {
         let settings = match self.user {
-            None => "no daemon; `kiln build`, as root",
-            Some(_) => "no daemon; `kiln build`, as an ordinary user with subordinate ids",
+            None => "no daemon; `kiln build` or `kiln rootfs`, as root",
+            Some(_) => {
+                "no daemon; `kiln build` or `kiln rootfs`, as an ordinary user with subordinate ids"
+            }
         };
         let version = version(&Invocation::new(&self.binary).arg("--version"));
         (version, settings.to_owned())
@@ -94,6 +96,21 @@ impl Kiln {
             command = command.arg("--cache-from").arg(spec);
         }
         command.arg(job.context)
+    }
+
+    /// The command for a disk; the store is asked for the image first, and then its registry.
+    pub(crate) fn disk(&self, job: &DiskJob<'_>) -> Invocation {
+        let compression: &[&str] = match job.format {
+            DiskFormat::Ext4 | DiskFormat::Erofs => &[],
+            DiskFormat::ErofsLz4 => &["--compression", "lz4"],
+            DiskFormat::Squashfs => &["--compression", "zstd"],
+        };
+        let mut command = self.invocation().args(["rootfs", "--format"]);
+        command = command.arg(job.format.name()).args(compression);
+        if job.is_files_only {
+            command = command.args(["--init", "none", "--no-manifest"]);
+        }
+        command.arg("--output").arg(job.path()).arg(job.image)
     }
 
     /// An empty home with no store.

@@ -25,6 +25,7 @@ text{fill:#1c1f24}.head{font-size:16px;font-weight:600}.title{font-size:13px;fon
 .halo{paint-order:stroke;stroke:#fff;stroke-width:4px;stroke-linejoin:round}\
 .line{fill:none;stroke-width:2}.guide{fill:none;stroke:#8a94a1;stroke-dasharray:2 4}\
 .f0{fill:#c8552b}.f1{fill:#e59c74}.f2{fill:#2f6fd0}.f3{fill:#2594a0}.f4{fill:#83932b}.f5{fill:#8a6fd6}\
+.f6{fill:#b5569b}.f7{fill:#8a8f98}\
 .s0{stroke:#c8552b}.s1{stroke:#2f6fd0;stroke-dasharray:8 3}.s2{stroke:#2594a0;stroke-dasharray:3 3}\
 .s3{stroke:#83932b;stroke-dasharray:10 3 2 3}.s4{stroke:#8a6fd6;stroke-dasharray:5 5}\
 .p0{fill:#c8552b}.p1{fill:#2f6fd0}.p2{fill:#2594a0}.p3{fill:#83932b}.p4{fill:#8a6fd6}\

@@ -64,6 +64,7 @@ fn steps() -> Table {
             Target::Times(Program::BuildKit, 10.0),
             Target::Times(Program::Buildah, 25.5),
             Target::Times(Program::Kaniko, 40.0),
+            Target::Times(Program::Docker, 1.0),
             Target::AtMost(Program::Kiln, Duration::from_micros(6_500)),
             Target::AtMost(Program::KilnRootless, Duration::from_millis(5)),
             Target::Memory(Program::Kiln, 64_000_000),
@@ -221,6 +222,8 @@ fn any_program() -> impl Strategy<Value = Program> {
         Just(Program::Docker),
         Just(Program::Buildah),
         Just(Program::Kaniko),
+        Just(Program::Builderd),
+        Just(Program::Mkfs),
     ]
 }
 

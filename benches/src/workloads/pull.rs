@@ -84,7 +84,9 @@ pub(crate) fn command(
     contexts: &Contexts,
 ) -> Result<Invocation, String> {
     let context = match program {
-        Program::Docker | Program::Buildah => return bench.programs.pull(program, image),
+        Program::Docker | Program::Buildah | Program::Builderd | Program::Mkfs => {
+            return bench.programs.pull(program, image);
+        }
         Program::Kaniko => &contexts.copy,
         Program::Kiln | Program::KilnRootless | Program::BuildKit => &contexts.run,
     };

@@ -17,18 +17,22 @@ impl Pushed {
 
     /// A sentence on the settings and one on the sizes.
     pub(crate) fn text(&self) -> String {
-        let sizes = self.0.iter().map(|(program, bytes)| {
-            // Tenths, without a float that could not hold every size.
-            let tenths = bytes / 100_000;
-            format!("{} {}.{} MB", program.name(), tenths / 10, tenths % 10)
-        });
-        let sizes: Vec<_> = sizes.collect();
         format!(
             "Stores and registry are empty before each run. Every program compresses with gzip at \
              its own default level. In the registry were afterwards: {}.",
-            sizes.join(", ")
+            megabytes(&self.0)
         )
     }
+}
+
+/// How much each program made, as a list.
+pub(crate) fn megabytes(sizes: &BTreeMap<Program, u64>) -> String {
+    let sizes = sizes.iter().map(|(program, bytes)| {
+        // Tenths, without a float that could not hold every size.
+        let tenths = bytes / 100_000;
+        format!("{} {}.{} MB", program.name(), tenths / 10, tenths % 10)
+    });
+    sizes.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -128,6 +128,8 @@ const fn colour(program: Program) -> &'static str {
         Program::Docker => "f3",
         Program::Buildah => "f4",
         Program::Kaniko => "f5",
+        Program::Builderd => "f6",
+        Program::Mkfs => "f7",
     }
 }
 

@@ -36,6 +36,8 @@ enum Program {
     Docker,
     Buildah,
     Kaniko,
+    Builderd,
+    Mkfs,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -195,6 +197,8 @@ impl Program {
             model::Program::Docker => Self::Docker,
             model::Program::Buildah => Self::Buildah,
             model::Program::Kaniko => Self::Kaniko,
+            model::Program::Builderd => Self::Builderd,
+            model::Program::Mkfs => Self::Mkfs,
         }
     }
 
@@ -206,6 +210,8 @@ impl Program {
             Self::Docker => model::Program::Docker,
             Self::Buildah => model::Program::Buildah,
             Self::Kaniko => model::Program::Kaniko,
+            Self::Builderd => model::Program::Builderd,
+            Self::Mkfs => model::Program::Mkfs,
         }
     }
 }

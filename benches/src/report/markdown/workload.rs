@@ -82,6 +82,9 @@ fn cells(table: &Table, row: &Row) -> Vec<String> {
 /// Whether a target was reached, and what is there instead.
 fn verdict(table: &Table, target: &Target) -> String {
     let goal = match *target {
+        Target::Times(program, times) if (times - 1.0).abs() < f64::EPSILON => {
+            format!("not slower than {}", program.name())
+        }
         Target::Times(program, times) => {
             let least = number::plain(times);
             format!("{least} times faster than {}", program.name())
