@@ -37,6 +37,8 @@ pub(crate) struct Builderd {
     client: Invocation,
     mkfs: PathBuf,
     e2fsck: PathBuf,
+    /// What goes onto the disk as its init: a program of about the same size.
+    init: PathBuf,
 }
 
 impl Builderd {
@@ -47,6 +49,7 @@ impl Builderd {
             client: docker.client(),
             mkfs: which("mkfs.ext4")?,
             e2fsck: which("e2fsck")?,
+            init: which("busybox")?,
         })
     }
 
@@ -70,7 +73,7 @@ impl Builderd {
         made.args(self.client.words.first())
             .arg(&self.mkfs)
             .arg(&self.e2fsck)
-            .arg("/bin/busybox")
+            .arg(&self.init)
             .arg(job.image)
             .arg(job.folder.join("tree"))
             .arg(job.path())
