@@ -134,17 +134,13 @@ impl Engine {
             return Ok(unpacked);
         };
         match Chain::from_bytes(&record.extra) {
-            Some(built)
-                if built.layers.len() == unpacked.layers.len() && self.is_unpacked(&built)? =>
-            {
-                let layers = built.layers.into_iter().zip(unpacked.layers);
-                let layers = layers
-                    .map(|(built, layer)| ChainLayer {
-                        snapshot: built.snapshot,
-                        ..layer
-                    })
-                    .collect();
-                Ok(Chain { layers })
+            Some(built) if built.len() == unpacked.len() && self.is_unpacked(&built)? => {
+                let layers = built.layers().into_iter().zip(unpacked.layers());
+                let layers = layers.map(|(built, layer)| ChainLayer {
+                    snapshot: built.snapshot.clone(),
+                    ..layer.clone()
+                });
+                Ok(layers.collect())
             }
             Some(_) | None => Ok(unpacked),
         }
@@ -153,7 +149,7 @@ impl Engine {
     /// Notes that the image, just built, has its files in the chain's snapshots.
     pub(crate) fn note_built(&self, image: &Image, built: &Chain) -> Result<(), BaseError> {
         let key = built_key(&chain(image, self.machine)?);
-        if let Some(top) = built.layers.last()
+        if let Some(top) = built.top()
             && self.store.cache_get(&key)?.is_none()
         {
             self.store
@@ -166,7 +162,7 @@ impl Engine {
 /// The name of the record that leads from an image's layers to the snapshots they were made from.
 fn built_key(chain: &Chain) -> CacheKey {
     let mut hasher = KeyHasher::new("built here");
-    for layer in &chain.layers {
+    for layer in chain.layers() {
         hasher.field("layer", layer.snapshot.as_str().as_bytes());
     }
     CacheKey(hasher.finish())
@@ -181,7 +177,7 @@ pub(crate) fn chain(image: &Image, machine: Machine) -> Result<Chain, BaseError>
             layers: image.layers().len(),
         });
     }
-    let layers = chain_ids(diff_ids)
+    let chain = chain_ids(diff_ids)
         .iter()
         .zip(diff_ids.iter().zip(image.layers()))
         .map(|(chain_id, (diff_id, blob))| ChainLayer {
@@ -193,5 +189,5 @@ pub(crate) fn chain(image: &Image, machine: Machine) -> Result<Chain, BaseError>
             })),
         })
         .collect();
-    Ok(Chain { layers })
+    Ok(chain)
 }

@@ -3,15 +3,30 @@
 //! A chain is kept in cache records as small JSON documents: version 1 is a whole chain, version 2
 //! names the record with the layers below (see [`crate::chain_record`]).
 
+use std::fmt::{self, Debug, Formatter};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use kiln_base::Timestamp;
 use kiln_oci::{Descriptor, Digest, MediaType};
 use kiln_store::{CacheKey, SnapshotId};
 use serde_json::{Value, json};
 
-/// The layers of a root, lowest first. Empty for `scratch`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Chain {
-    pub(crate) layers: Vec<ChainLayer>,
+/// The layers of a root. Empty for `scratch`.
+///
+/// Each step of a build has its chain, so chains that begin alike share what is below: a chain is
+/// its topmost layer and the chain below it, and a copy of it is one more reference.
+#[derive(Clone, Default)]
+pub(crate) struct Chain(Option<Arc<Link>>);
+
+/// The topmost layer of a chain, and what is below.
+struct Link {
+    below: Chain,
+    layer: ChainLayer,
+    /// How many layers the chain has up to this one.
+    length: usize,
+    /// Whether all of them were found in the store, where they stay as long as the engine lives.
+    found: AtomicBool,
 }
 
 /// One layer of a chain.
@@ -50,28 +65,105 @@ pub(crate) struct ImageLayer {
 impl Chain {
     /// This chain with one layer on top.
     pub(crate) fn with(&self, layer: ChainLayer) -> Self {
-        // Each step of a build keeps its chain: none has room for more.
-        let mut layers = Vec::with_capacity(self.layers.len() + 1);
-        layers.extend_from_slice(&self.layers);
-        layers.push(layer);
-        Self { layers }
+        Self(Some(Arc::new(Link {
+            below: self.clone(),
+            layer,
+            length: self.len() + 1,
+            found: AtomicBool::new(false),
+        })))
     }
 
     /// This chain with another's layers on top.
     pub(crate) fn with_all(&self, upper: &Self) -> Self {
-        let mut layers = self.layers.clone();
-        layers.extend_from_slice(&upper.layers);
-        Self { layers }
+        let layers = upper.layers().into_iter().cloned();
+        layers.fold(self.clone(), |chain, layer| chain.with(layer))
+    }
+
+    /// How many layers there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |link| link.length)
+    }
+
+    /// Whether there is no layer.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The topmost layer.
+    pub(crate) fn top(&self) -> Option<&ChainLayer> {
+        self.0.as_ref().map(|link| &link.layer)
+    }
+
+    /// The topmost layer, and the chain below it.
+    pub(crate) fn split_top(&self) -> Option<(&ChainLayer, &Self)> {
+        self.0.as_ref().map(|link| (&link.layer, &link.below))
+    }
+
+    /// The lowest layer.
+    pub(crate) fn bottom(&self) -> Option<&ChainLayer> {
+        self.down().last().and_then(Self::top)
+    }
+
+    /// The layers, lowest first.
+    pub(crate) fn layers(&self) -> Vec<&ChainLayer> {
+        let mut layers: Vec<_> = self.down().filter_map(Self::top).collect();
+        layers.reverse();
+        layers
+    }
+
+    /// The chains up to each of the layers, the shortest first.
+    pub(crate) fn prefixes(&self) -> Vec<&Self> {
+        let mut chains: Vec<_> = self.down().collect();
+        chains.reverse();
+        chains
+    }
+
+    /// This chain, and what is left when its topmost layers are taken off one by one, as long as
+    /// there are some.
+    pub(crate) fn down(&self) -> impl Iterator<Item = &Self> {
+        let not_empty = |chain: &&Self| !chain.is_empty();
+        std::iter::successors(Some(self).filter(not_empty), move |chain| {
+            chain.split_top().map(|(_, below)| below).filter(not_empty)
+        })
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+
+    /// The names of the layers' snapshots, lowest first.
+    pub(crate) fn snapshots(&self) -> Vec<SnapshotId> {
+        let layers = self.layers().into_iter();
+        layers.map(|layer| layer.snapshot.clone()).collect()
+    }
+
+    /// Whether [`Chain::note_found`] was called for this chain or one on top of it that shares it.
+    pub(crate) fn is_found(&self) -> bool {
+        let link = self.0.as_ref();
+        link.is_none_or(|link| link.found.load(Ordering::Relaxed))
+    }
+
+    /// Notes that the store has all layers.
+    pub(crate) fn note_found(&self) {
+        for chain in self.down().take_while(|chain| !chain.is_found()) {
+            if let Some(link) = &chain.0 {
+                link.found.store(true, Ordering::Relaxed);
+            }
+        }
     }
 
     /// The chain as bytes for a cache record.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        Self::record(None, &self.layers)
+        Self::record(None, &self.layers())
     }
 
     /// Layers as bytes for a cache record, where those below are in the record `below`.
-    pub(crate) fn record(below: Option<&CacheKey>, layers: &[ChainLayer]) -> Vec<u8> {
-        let layers: Vec<Value> = layers.iter().map(ChainLayer::to_json).collect();
+    pub(crate) fn record(below: Option<&CacheKey>, layers: &[&ChainLayer]) -> Vec<u8> {
+        let layers: Vec<Value> = layers.iter().map(|layer| layer.to_json()).collect();
         let document = match below {
             None => json!({ "version": 1, "layers": layers }),
             Some(key) => json!({ "version": 2, "below": key.to_string(), "layers": layers }),
@@ -83,7 +175,7 @@ impl Chain {
     /// it.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         match Self::from_record(bytes)? {
-            (None, layers) => Some(Self { layers }),
+            (None, layers) => Some(layers.into_iter().collect()),
             (Some(_), _) => None,
         }
     }
@@ -100,6 +192,49 @@ impl Chain {
         let layers = document["layers"].as_array()?;
         let layers: Option<Vec<_>> = layers.iter().map(ChainLayer::from_json).collect();
         Some((below, layers?))
+    }
+}
+
+/// Layers, lowest first.
+impl FromIterator<ChainLayer> for Chain {
+    fn from_iter<I: IntoIterator<Item = ChainLayer>>(layers: I) -> Self {
+        let layers = layers.into_iter();
+        layers.fold(Self::default(), |chain, layer| chain.with(layer))
+    }
+}
+
+impl PartialEq for Chain {
+    fn eq(&self, other: &Self) -> bool {
+        if self.len() != other.len() {
+            return false;
+        }
+        for (ours, theirs) in self.down().zip(other.down()) {
+            if ours.is_same(theirs) {
+                return true;
+            }
+            if ours.top() != theirs.top() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl Eq for Chain {}
+
+impl Debug for Chain {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.layers()).finish()
+    }
+}
+
+impl Drop for Chain {
+    /// Layer by layer: to drop a long chain within itself would take a stack as long.
+    fn drop(&mut self) {
+        let mut next = self.0.take();
+        while let Some(mut link) = next.and_then(Arc::into_inner) {
+            next = link.below.0.take();
+        }
     }
 }
 
@@ -187,10 +322,43 @@ mod tests {
     }
 
     #[test]
+    fn chains_that_begin_alike_share_what_is_below() {
+        let names = |chain: &Chain| -> Vec<SnapshotId> { chain.snapshots() };
+        let base: Chain = ["one", "two"].map(image_layer).into_iter().collect();
+        let (left, right) = (
+            base.with(image_layer("left")),
+            base.with(image_layer("right")),
+        );
+        let snapshot = |text: &str| image_layer(text).snapshot;
+        assert_eq!(names(&left), ["one", "two", "left"].map(snapshot));
+        assert_eq!(left.bottom(), Some(&image_layer("one")));
+        assert_eq!(left.split_top(), Some((&image_layer("left"), &base)));
+        assert_eq!(left.prefixes().len(), 3);
+        assert_eq!(left.prefixes()[1], &base);
+        assert_ne!(left, right);
+        let all = left.with_all(&right);
+        assert_eq!(
+            names(&all),
+            ["one", "two", "left", "one", "two", "right"].map(snapshot)
+        );
+        left.note_found();
+        let found = [&left, &base, &right, &all, &Chain::default()].map(Chain::is_found);
+        assert_eq!(found, [true, true, false, false, true]);
+    }
+
+    #[test]
+    fn a_long_chain_is_dropped() {
+        let layer = image_layer("layer");
+        let chain: Chain = (0..200_000).map(|_| layer.clone()).collect();
+        assert_eq!(chain.len(), 200_000);
+        drop(chain);
+    }
+
+    #[test]
     fn the_top_of_a_chain_names_what_is_below() {
         let key = CacheKey([7; 32]);
         let layers = vec![image_layer("top")];
-        let record = Chain::record(Some(&key), &layers);
+        let record = Chain::record(Some(&key), &layers.iter().collect::<Vec<_>>());
         assert_eq!(Chain::from_bytes(&record), None);
         assert_eq!(Chain::from_record(&record), Some((Some(key), layers)));
     }

@@ -8,7 +8,7 @@
 //! removed; a step whose record leads to a chunk that is gone runs again.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kiln_graph::KeyHasher;
 use kiln_store::{CacheKey, SnapshotError, StoreError};
@@ -21,10 +21,10 @@ const CHUNK: usize = 64;
 
 /// Chunks that were read or written: the layers up to the topmost of each.
 #[derive(Debug, Default)]
-pub(crate) struct Chunks(Mutex<HashMap<CacheKey, Arc<[ChainLayer]>>>);
+pub(crate) struct Chunks(Mutex<HashMap<CacheKey, Chain>>);
 
 impl Chunks {
-    fn lock(&self) -> MutexGuard<'_, HashMap<CacheKey, Arc<[ChainLayer]>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<CacheKey, Chain>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -32,7 +32,7 @@ impl Chunks {
 impl Engine {
     /// What to store for a step that came to this chain. The chunks are stored here.
     pub(crate) fn record_of(&self, chain: &Chain) -> Result<Vec<u8>, SnapshotError> {
-        let layers = &chain.layers;
+        let (chains, layers) = (chain.prefixes(), chain.layers());
         let below = layers.len().saturating_sub(1) / CHUNK * CHUNK;
         let mut key = None;
         for end in (CHUNK..=below).step_by(CHUNK) {
@@ -41,7 +41,7 @@ impl Engine {
             if !self.chunks.lock().contains_key(&next) {
                 let record = Chain::record(key.as_ref(), chunk);
                 self.store.cache_put(&next, None, &record)?;
-                self.chunks.lock().insert(next, layers[..end].into());
+                self.chunks.lock().insert(next, chains[end - 1].clone());
             }
             key = Some(next);
         }
@@ -71,22 +71,21 @@ impl Engine {
             parts.push(layers);
             below = next;
         }
-        let lowest = lowest.unwrap_or_default();
-        let above: usize = parts.iter().map(Vec::len).sum();
-        let mut layers = Vec::with_capacity(lowest.len() + above);
-        layers.extend_from_slice(&lowest);
+        let mut chain = lowest.unwrap_or_default();
         while let Some(part) = parts.pop() {
-            layers.extend(part);
+            chain = part
+                .into_iter()
+                .fold(chain, |chain, layer| chain.with(layer));
             if let Some(key) = keys.pop() {
-                self.chunks.lock().insert(key, layers.as_slice().into());
+                self.chunks.lock().insert(key, chain.clone());
             }
         }
-        Ok(Some(Chain { layers }))
+        Ok(Some(chain))
     }
 }
 
 /// The name of a chunk: from all that it holds.
-fn key_of(below: Option<&CacheKey>, layers: &[ChainLayer]) -> CacheKey {
+fn key_of(below: Option<&CacheKey>, layers: &[&ChainLayer]) -> CacheKey {
     let mut text = String::new();
     for layer in layers {
         text.push_str(layer.snapshot.as_str());

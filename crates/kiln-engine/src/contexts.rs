@@ -240,7 +240,7 @@ impl<'a> Contexts<'a> {
 
     /// Where the single layer of a chain is.
     fn directory(&self, chain: &Chain) -> Result<Place, BuildError> {
-        match chain.layers.last() {
+        match chain.top() {
             Some(layer) => Ok(Place::Directory(self.engine.layer_path(&layer.snapshot)?)),
             None => Ok(Place::Nothing),
         }

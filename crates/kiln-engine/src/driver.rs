@@ -286,7 +286,7 @@ impl Engine {
             return Ok(Cached::Unknown);
         };
         match self.chain_of(&record.extra)? {
-            Some(chain) if self.has_layers(&chain.layers)? => Ok(Cached::Usable(record.key, chain)),
+            Some(chain) if self.has_layers(&chain)? => Ok(Cached::Usable(record.key, chain)),
             Some(_) | None => Ok(Cached::Incomplete),
         }
     }
@@ -579,8 +579,8 @@ impl BuildDriver<'_> {
             if let Product::Root(chain) = input
                 && !matches!(step.op, Op::Merge)
             {
-                self.engine.stack(&chain.layers, cancel)?;
-                if let Some(top) = chain.layers.last() {
+                self.engine.stack(chain, cancel)?;
+                if let Some(top) = chain.top() {
                     self.engine.filled_layer(&top.snapshot, cancel)?;
                 }
             }
@@ -629,7 +629,7 @@ impl BuildDriver<'_> {
 
     fn store_result(&self, keys: &Keys<CacheKey>, chain: &Chain) -> Result<(), StepError> {
         let store = &self.engine.store;
-        let top = chain.layers.last().map(|layer| &layer.snapshot);
+        let top = chain.top().map(|layer| &layer.snapshot);
         store.cache_put(keys.primary(), top, &self.engine.record_of(chain)?)?;
         if let Keys::Slow {
             slow,

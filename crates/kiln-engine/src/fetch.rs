@@ -142,7 +142,7 @@ impl Fetcher<'_> {
         let title = format!("fetch {}", op.git);
         let fetch = |_| self.checkout(op);
         let chain = self.reporter.step(&title, self.cancel, fetch)?;
-        let top = chain.layers.last().map(|layer| &layer.snapshot);
+        let top = chain.top().map(|layer| &layer.snapshot);
         self.engine.store.cache_put(&key, top, &chain.to_bytes())?;
         Ok(chain)
     }

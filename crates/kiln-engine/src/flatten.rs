@@ -24,7 +24,7 @@ use kiln_store::SnapshotId;
 use kiln_sys::fs::Dir;
 
 use crate::Engine;
-use crate::chain::ChainLayer;
+use crate::chain::Chain;
 use crate::error::RootError;
 use crate::packed::{KnownPacked, Place};
 
@@ -101,29 +101,26 @@ impl Engine {
         Ok(Place::Blob)
     }
 
-    /// Whether all these snapshots are there.
-    pub(crate) fn has_layers(&self, layers: &[ChainLayer]) -> Result<bool, RootError> {
-        let paths = lock(&self.known.paths);
-        let unknown = layers.iter().map(|layer| &layer.snapshot);
-        let unknown: Vec<_> = unknown.filter(|id| !paths.contains_key(id)).collect();
-        drop(paths);
-        for snapshot in unknown {
-            if matches!(self.find_layer(snapshot)?, Place::Nowhere) {
+    /// Whether all layers of the chain are there.
+    pub(crate) fn has_layers(&self, chain: &Chain) -> Result<bool, RootError> {
+        let unknown = chain.down().take_while(|chain| !chain.is_found());
+        for layer in unknown.filter_map(Chain::top) {
+            if matches!(self.find_layer(&layer.snapshot)?, Place::Nowhere) {
                 return Ok(false);
             }
         }
+        chain.note_found();
         Ok(true)
     }
 
-    /// The snapshots to stack for these layers, lowest first; flattened ones are made where they are
+    /// The snapshots to stack for a chain, lowest first; flattened ones are made where they are
     /// missing.
     pub(crate) fn stack(
         &self,
-        layers: &[ChainLayer],
+        chain: &Chain,
         cancel: &CancelToken,
     ) -> Result<Vec<SnapshotId>, RootError> {
-        let layers = layers.iter().map(|layer| layer.snapshot.clone());
-        self.stack_of(layers.collect(), cancel)
+        self.stack_of(chain.snapshots(), cancel)
     }
 
     /// The same for snapshots, lowest first.

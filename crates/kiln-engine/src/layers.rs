@@ -6,7 +6,7 @@
 //! base are taken as they are; only where an output forces its compression on them they are
 //! compressed anew.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use kiln_base::trace::{Since, Tracer};
@@ -90,7 +90,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    waiting: Vec<Waiting>,
+    waiting: VecDeque<Waiting>,
     results: HashMap<SnapshotId, Slot>,
     closed: bool,
 }
@@ -129,13 +129,13 @@ impl<'a> LayerQueue<'a> {
 
     /// Puts the topmost layer of the chain in line, unless it is there already.
     pub(crate) fn submit(&self, chain: &Chain, tracer: &Tracer) {
-        let Some(top) = chain.layers.last() else {
+        let Some(top) = chain.top() else {
             return;
         };
         let mut state = self.shared.lock();
         if !state.results.contains_key(&top.snapshot) {
             state.results.insert(top.snapshot.clone(), Slot::Pending);
-            state.waiting.push(Waiting {
+            state.waiting.push_back(Waiting {
                 chain: chain.clone(),
                 tracer: tracer.clone(),
                 since: tracer.since(),
@@ -161,7 +161,7 @@ impl<'a> LayerQueue<'a> {
                 Ok(record) => Slot::Ready(record),
                 Err(error) => Slot::Failed(error),
             };
-            if let Some(top) = chain.layers.last() {
+            if let Some(top) = chain.top() {
                 self.shared
                     .lock()
                     .results
@@ -179,20 +179,13 @@ impl<'a> LayerQueue<'a> {
 
     /// All layers of a chain, lowest first; waits for those that are being made.
     fn ready(&self, chain: &Chain, terms: LayerTerms) -> Result<Vec<ReadyLayer>, LayerError> {
-        for end in 1..=chain.layers.len() {
-            let top = &chain.layers[end - 1];
-            if self.is_made(top, terms) && !self.shared.lock().results.contains_key(&top.snapshot) {
-                let chain = Chain {
-                    layers: chain.layers[..end].to_vec(),
-                };
-                self.submit(&chain, &self.engine.tracer);
+        for chain in chain.prefixes() {
+            if chain.top().is_some_and(|top| self.is_made(top, terms)) {
+                self.submit(chain, &self.engine.tracer);
             }
         }
-        chain
-            .layers
-            .iter()
-            .map(|layer| self.ready_layer(layer, terms))
-            .collect()
+        let layers = chain.layers().into_iter();
+        layers.map(|layer| self.ready_layer(layer, terms)).collect()
     }
 
     /// Whether the layer's blob is made here, and not the one that it came with.
@@ -259,8 +252,8 @@ impl<'a> LayerQueue<'a> {
             if self.cancel.is_cancelled() {
                 return None;
             }
-            if !state.waiting.is_empty() {
-                return Some(state.waiting.remove(0));
+            if let Some(waiting) = state.waiting.pop_front() {
+                return Some(waiting);
             }
             if state.closed {
                 return None;
@@ -271,7 +264,7 @@ impl<'a> LayerQueue<'a> {
 
     /// Finds the blob of the chain's topmost layer, or makes it.
     fn make(&self, chain: &Chain, tracer: &Tracer) -> Result<LayerRecord, LayerError> {
-        let Some((top, below)) = chain.layers.split_last() else {
+        let Some((top, below)) = chain.split_top() else {
             return Err(LayerError::Empty);
         };
         match &top.origin {
@@ -286,7 +279,7 @@ impl<'a> LayerQueue<'a> {
     fn pack(
         &self,
         top: &ChainLayer,
-        below: &[ChainLayer],
+        below: &Chain,
         tracer: &Tracer,
     ) -> Result<LayerRecord, LayerError> {
         let known = self
@@ -325,7 +318,7 @@ impl<'a> LayerQueue<'a> {
     pub(crate) fn write(
         &self,
         upper: Upper,
-        below: &[ChainLayer],
+        below: &Chain,
         tracer: &Tracer,
     ) -> Result<LayerRecord, LayerError> {
         let lowers = self.engine.lower_dirs(below, &self.cancel)?;
@@ -365,12 +358,10 @@ impl<'a> LayerQueue<'a> {
         let key = recompressed_key(image, self.format.compression);
         if let Some(record) = store.cache_get(&key)?
             && let Some(known) = Chain::from_bytes(&record.extra)
-            && let [
-                ChainLayer {
-                    origin: Origin::Image(known),
-                    ..
-                },
-            ] = known.layers.as_slice()
+            && let Some(ChainLayer {
+                origin: Origin::Image(known),
+                ..
+            }) = known.top()
             && known.diff_id == image.diff_id
             && store.has_blob(&known.blob.digest)?
         {

@@ -63,7 +63,7 @@ impl Engine {
     }
 
     fn is_in(&self, name: &str, chain: &Chain) -> Result<bool, RootError> {
-        for layer in chain.layers.iter().rev() {
+        for layer in chain.down().filter_map(Chain::top) {
             if self
                 .layer_dir(&layer.snapshot)?
                 .try_metadata(name)?

@@ -245,7 +245,7 @@ impl RemoteCaches<'_> {
             .iter()
             .map(|layer| layer.diff_id.clone())
             .collect();
-        let layers = chain_ids(&diff_ids)
+        chain_ids(&diff_ids)
             .iter()
             .zip(&found.layers)
             .map(|(chain_id, layer)| ChainLayer {
@@ -256,8 +256,7 @@ impl RemoteCaches<'_> {
                     created: layer.created,
                 })),
             })
-            .collect();
-        Chain { layers }
+            .collect()
     }
 }
 

@@ -237,17 +237,17 @@ impl Engine {
         reporter: &Reporter<'_>,
         cancel: &CancelToken,
     ) -> Result<Merged, RootfsError> {
-        let count = chain.layers.len();
+        let count = chain.len();
         let layers = if count == 1 { "layer" } else { "layers" };
         reporter.step(&format!("merge {count} {layers}"), cancel, |_| {
             // Each is an open directory, of which a process has only so many.
             let dirs = if count <= MOST_OPEN {
-                let layers = chain.layers.iter().rev();
+                let layers = chain.down().filter_map(Chain::top);
                 layers
                     .map(|layer| self.layer_dir(&layer.snapshot))
                     .collect::<Result<Vec<_>, _>>()?
             } else {
-                self.lower_dirs(&chain.layers, cancel)?
+                self.lower_dirs(chain, cancel)?
             };
             let options = MergeOptions {
                 xattrs: self.machine.overlay_xattrs(),

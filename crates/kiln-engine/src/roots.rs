@@ -90,7 +90,7 @@ impl WritableRoot {
             engine.drop_mount_points(layer.upper(), &below)?;
         }
         let id = SnapshotId::random();
-        let parent = below.layers.last().map(|layer| layer.snapshot.clone());
+        let parent = below.top().map(|layer| layer.snapshot.clone());
         let keep = || layer.commit(&id, parent.as_ref());
         let snapshot = tracer.within("keep the snapshot", keep)?.id;
         Ok(below.with(ChainLayer {
@@ -123,11 +123,11 @@ impl WritableRoot {
             dir: engine.machine.tree(dir),
             elsewhere: Some(contents),
         };
-        let record = queue.write(upper, &below.layers, tracer)?;
+        let record = queue.write(upper, &below, tracer)?;
         let _span = tracer.span("commit");
         drop(memory);
         let snapshot = SnapshotId::random();
-        let parent = below.layers.last().map(|layer| layer.snapshot.clone());
+        let parent = below.top().map(|layer| layer.snapshot.clone());
         layer.commit_packed(&snapshot, parent.as_ref())?;
         queue.note(&snapshot, &record)?;
         Ok(below.with(ChainLayer {
@@ -152,18 +152,17 @@ impl Engine {
     /// The directories of a chain's layers, the topmost first, as overlayfs wants them.
     fn lowers(&self, chain: &Chain) -> Result<Vec<PathBuf>, RootError> {
         // Steps have flattened what they stand on before, and can be cancelled while they do.
-        let stack = self.stack(&chain.layers, &CancelToken::new())?;
+        let stack = self.stack(chain, &CancelToken::new())?;
         stack.iter().rev().map(|id| self.layer_path(id)).collect()
     }
 
-    /// The directories of layers, the topmost first, to be read one by one.
+    /// The directories of a chain's layers, the topmost first, to be read one by one.
     pub(crate) fn lower_dirs(
         &self,
-        layers: &[ChainLayer],
+        chain: &Chain,
         cancel: &CancelToken,
     ) -> Result<Vec<Dir>, RootError> {
-        let layers = layers.iter().map(|layer| layer.snapshot.clone());
-        self.lower_dirs_of(layers.collect(), cancel)
+        self.lower_dirs_of(chain.snapshots(), cancel)
     }
 
     /// The same for snapshots, lowest first.
@@ -190,7 +189,7 @@ impl Engine {
 
     /// Mounts a chain with a new, empty layer on top.
     pub(crate) fn writable_root(&self, below: &Chain) -> Result<WritableRoot, RootError> {
-        let lowest = below.layers.is_empty().then(|| self.empty_dir());
+        let lowest = below.is_empty().then(|| self.empty_dir());
         self.writable_root_on((lowest.transpose()?, below), FilesIn::Store)
     }
 
@@ -200,7 +199,7 @@ impl Engine {
         below: &Chain,
         files: FilesIn,
     ) -> Result<WritableRoot, RootError> {
-        let lowest = below.layers.is_empty().then(|| self.empty_dir());
+        let lowest = below.is_empty().then(|| self.empty_dir());
         self.writable_root_on((lowest.transpose()?, below), files)
     }
 

@@ -39,7 +39,7 @@ pub(crate) struct Unpacked {
 impl Engine {
     /// Whether all layers of the chain are snapshots already.
     pub(crate) fn is_unpacked(&self, chain: &Chain) -> Result<bool, RootError> {
-        self.has_layers(&chain.layers)
+        self.has_layers(chain)
     }
 
     /// Makes snapshots of those layers of an image that are not there yet. Their blobs are.
@@ -49,7 +49,7 @@ impl Engine {
         (reporter, number): (&Reporter<'_>, StepNumber),
         cancel: &CancelToken,
     ) -> Result<(), RootError> {
-        let Some(bottom) = chain.layers.first() else {
+        let Some(bottom) = chain.bottom() else {
             return Ok(());
         };
         // One lock for all images on this bottom layer, not one for each layer: two processes that
@@ -77,21 +77,21 @@ impl Engine {
         cancel: &CancelToken,
     ) -> Result<(), RootError> {
         let tracer = reporter.tracer(number);
-        let slots: Vec<Mutex<Option<Unpacked>>> =
-            chain.layers.iter().map(|_| Mutex::default()).collect();
+        let chains = chain.prefixes();
+        let slots: Vec<Mutex<Option<Unpacked>>> = chains.iter().map(|_| Mutex::default()).collect();
         let next = AtomicUsize::new(0);
-        let threads = self.settings.jobs.get().min(chain.layers.len());
+        let threads = self.settings.jobs.get().min(chains.len());
         let work = || -> Result<(), RootError> {
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(layer) = chain.layers.get(index) else {
+                let Some(layer) = chains.get(index).and_then(|chain| chain.top()) else {
                     return Ok(());
                 };
                 let open = |image: &ImageLayer| open(index, image);
                 let unpacked = self.unpack_layer(layer, &open, (reporter, number), cancel);
                 if unpacked.is_err() {
                     // Nobody begins another one.
-                    next.store(chain.layers.len(), Ordering::Relaxed);
+                    next.store(chains.len(), Ordering::Relaxed);
                 }
                 *slots[index].lock().unwrap_or_else(PoisonError::into_inner) = unpacked?;
             }
@@ -108,7 +108,7 @@ impl Engine {
         for (index, slot) in slots.into_iter().enumerate() {
             if let Some(unpacked) = slot.into_inner().unwrap_or_else(PoisonError::into_inner) {
                 tracer.within("complete layer", || {
-                    self.complete(chain, index, unpacked, cancel)
+                    self.complete(chains[index], unpacked, cancel)
                 })?;
             }
         }
@@ -189,19 +189,21 @@ impl Engine {
         })
     }
 
-    /// Takes from the layers below what an unpacked layer leaves to them, and keeps it.
+    /// Takes from the layers below what an unpacked layer, the topmost of the chain, leaves to them,
+    /// and keeps it.
     fn complete(
         &self,
         chain: &Chain,
-        index: usize,
         unpacked: Unpacked,
         cancel: &CancelToken,
     ) -> Result<(), RootError> {
-        let layer = &chain.layers[index];
+        let Some((layer, below)) = chain.split_top() else {
+            return Ok(());
+        };
         let into = self.machine.tree(Dir::open(unpacked.snapshot.upper())?);
-        let lowers = self.lower_dirs(&chain.layers[..index], cancel)?;
+        let lowers = self.lower_dirs(below, cancel)?;
         self.resolve(&unpacked, &into, &lowers)?;
-        let parent = chain.layers[..index].last().map(|layer| &layer.snapshot);
+        let parent = below.top().map(|layer| &layer.snapshot);
         unpacked.snapshot.commit(&layer.snapshot, parent)?;
         Ok(())
     }

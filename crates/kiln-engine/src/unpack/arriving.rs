@@ -70,14 +70,14 @@ impl Engine {
     ) -> Result<(), E> {
         let mut numbered = Vec::new();
         let mut receivers = Vec::new();
-        for layer in &chain.layers {
+        for layer in chain.layers() {
             let (sender, receiver) = sync_channel(1);
             receivers.push(Mutex::new(receiver));
             if let Origin::Image(image) = &layer.origin {
                 numbered.push((image, Arrival(Mutex::new(Some(sender)))));
             }
         }
-        let bottom = chain.layers.first();
+        let bottom = chain.bottom();
         let lock = match bottom {
             Some(bottom) => self.store.try_lock_snapshot(&bottom.snapshot)?,
             None => None,
