@@ -18,6 +18,8 @@ pub mod squashfs;
 mod stream;
 mod tree;
 pub mod verity;
+mod watermark;
 
 pub use contents::{Contents, Segment};
 pub use tree::{Attributes, Content, DirEntry, File, Inode, Node, NodeId, Tree, TreeError};
+pub use watermark::{Closing, Watermark};

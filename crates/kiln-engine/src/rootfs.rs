@@ -197,7 +197,7 @@ impl Engine {
         if let Some(warning) = plan.warning() {
             reporter.warn(&warning, None);
         }
-        let output = Output::create(&request.output)?;
+        let mut output = Output::create(&request.output)?;
         let name = format!("write {}", describe::file_name(&request.output));
         let verity = reporter.step(&name, cancel, |_| {
             let from: (&Tree, &dyn Contents) = (&merged.tree, &merged.files);

@@ -24,6 +24,7 @@ use super::super_block::{self, resize_inode};
 use super::xattr;
 use crate::contents::Contents;
 use crate::tree::{Node, NodeId, Tree};
+use crate::watermark::Watermark;
 
 /// Inodes that are written at once: 1 MiB.
 const INODES_AT_ONCE: u32 = 4096;
@@ -100,6 +101,23 @@ impl Plan {
         threads: NonZeroUsize,
         cancel: &CancelToken,
     ) -> Result<Written, WriteError> {
+        let mark = Watermark::default();
+        self.write_marking(tree, contents, (out, &mark), threads, cancel)
+    }
+
+    /// The same, and tells as early as it can how much of the file's beginning is written.
+    ///
+    /// # Errors
+    ///
+    /// As [`Plan::write`].
+    pub fn write_marking(
+        &self,
+        tree: &Tree,
+        contents: &dyn Contents,
+        (out, mark): (&File, &Watermark),
+        threads: NonZeroUsize,
+        cancel: &CancelToken,
+    ) -> Result<Written, WriteError> {
         out.set_len(self.size()).map_err(WriteError::Disk)?;
         let nodes = (0_u32..).zip(&self.census.nodes);
         let files = nodes.filter(|(inode, node)| {
@@ -118,9 +136,18 @@ impl Plan {
         let tasks = tasks(self);
         let next = AtomicUsize::new(0);
         let failed = Mutex::new(None);
+        let done = Mutex::new(Progress {
+            tasks: &tasks,
+            is_done: vec![false; tasks.len()],
+            first: 0,
+        });
         let work = || {
             let mut reading = Reading::default();
-            while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(task) = tasks.get(number) else {
+                    return;
+                };
                 if let Err(error) = job.run(task, &mut reading) {
                     // The others find no more tasks.
                     next.store(tasks.len(), Ordering::Relaxed);
@@ -128,6 +155,8 @@ impl Plan {
                     failed.get_or_insert(error);
                     return;
                 }
+                let level = done.lock().expect("no thread panics with it").note(number);
+                mark.raise(level.map_or(0, |slot| self.layout.geometry.block(slot).0 * BLOCK));
             }
         };
         std::thread::scope(|scope| {
@@ -145,12 +174,33 @@ impl Plan {
     }
 }
 
+/// Which tasks are done. They are begun in their order and end in any.
+struct Progress<'a> {
+    tasks: &'a [Task],
+    is_done: Vec<bool>,
+    /// The first that is not done.
+    first: usize,
+}
+
+impl Progress<'_> {
+    /// Notes a task, and returns the slot before which all data is written, if all else is.
+    fn note(&mut self, number: usize) -> Option<u64> {
+        self.is_done[number] = true;
+        while self.is_done.get(self.first) == Some(&true) {
+            self.first += 1;
+        }
+        match self.tasks.get(self.first) {
+            Some(Task::Data(slots)) => Some(slots.start),
+            Some(_) | None => None,
+        }
+    }
+}
+
+/// What is to be done: the data of files last and in its order, so that it is known early how much
+/// of the disk is written.
 fn tasks(plan: &Plan) -> Vec<Task> {
     let layout = &plan.layout;
     let mut tasks = vec![Task::Front];
-    let step = usize::try_from(CHUNK).unwrap_or(usize::MAX);
-    let data = layout.data.clone().step_by(step);
-    tasks.extend(data.map(|slot| Task::Data(slot..layout.data.end.min(slot + CHUNK))));
     let end = plan.census.last() + 1;
     let mut first = 1;
     while first < end {
@@ -172,6 +222,9 @@ fn tasks(plan: &Plan) -> Vec<Task> {
         }
     }
     tasks.push(Task::Metadata(first..end));
+    let step = usize::try_from(CHUNK).unwrap_or(usize::MAX);
+    let data = layout.data.clone().step_by(step);
+    tasks.extend(data.map(|slot| Task::Data(slot..layout.data.end.min(slot + CHUNK))));
     tasks
 }
 

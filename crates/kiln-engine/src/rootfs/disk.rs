@@ -4,7 +4,7 @@ use std::fs::File;
 use std::num::NonZeroUsize;
 
 use kiln_base::CancelToken;
-use kiln_disk::{Contents, Tree, cpio, erofs, ext4, squashfs};
+use kiln_disk::{Contents, Tree, Watermark, cpio, erofs, ext4, squashfs};
 use kiln_rootfs::request::{DiskFormat, DiskRequest, InnerCompression};
 
 use super::error::RootfsError;
@@ -133,17 +133,18 @@ impl Plan {
         }
     }
 
-    /// Writes the disk to an empty file, and returns its size.
+    /// Writes the disk to an empty file, and returns its size. Where the format is written from its
+    /// beginning to its end, tells how far that is.
     pub(super) fn write(
         &self,
         (tree, contents): (&Tree, &dyn Contents),
-        out: &File,
+        (out, mark): (&File, &Watermark),
         threads: NonZeroUsize,
         cancel: &CancelToken,
     ) -> Result<u64, WriteFailure> {
         match self {
             Self::Ext4(plan) => {
-                plan.write(tree, contents, out, threads, cancel)?;
+                plan.write_marking(tree, contents, (out, mark), threads, cancel)?;
                 Ok(plan.size())
             }
             Self::Erofs(plan, _) => Ok(plan.write(tree, contents, out, threads, cancel)?.size),

@@ -1,12 +1,14 @@
 //! A disk's file: written under a name beside its own, which it gets when it is complete.
 
 use std::fs::File;
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::num::NonZeroUsize;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::thread::ScopedJoinHandle;
 
 use kiln_base::CancelToken;
-use kiln_disk::{Contents, Tree, verity};
+use kiln_disk::{Contents, Tree, Watermark, verity};
 use kiln_layer::{GzipLevel, LayerCompression, LayerOptions, ZstdLevel, recompress};
 use kiln_oci::{Digest, Digester};
 use kiln_rootfs::manifest::{Manifest, ManifestVerity};
@@ -31,6 +33,8 @@ pub(super) struct Output {
     path: PathBuf,
     file: File,
     temporary: Temporary,
+    /// What was hashed while it was written.
+    beginning: Digester,
 }
 
 /// What was written.
@@ -83,6 +87,7 @@ impl Output {
             path: path.to_owned(),
             file,
             temporary,
+            beginning: Digester::sha256(),
         })
     }
 
@@ -91,16 +96,65 @@ impl Output {
         &self.temporary.path
     }
 
-    /// Writes the disk, and returns its size.
+    /// Writes the disk, and returns its size. A thread hashes what is written already.
     pub(super) fn write(
-        &self,
+        &mut self,
         plan: &Plan,
         from: (&Tree, &dyn Contents),
         threads: NonZeroUsize,
         cancel: &CancelToken,
     ) -> Result<u64, RootfsError> {
-        plan.write(from, &self.file, threads, cancel)
-            .map_err(|source| self.write_failure(source, cancel))
+        let mark = Watermark::default();
+        let (size, beginning) = std::thread::scope(|scope| {
+            let follow = || self.hash_behind(&mark, cancel);
+            let follower = (threads.get() > 1).then(|| scope.spawn(follow));
+            let closing = mark.close_on_drop();
+            let written = plan.write(from, (&self.file, &mark), threads, cancel);
+            drop(closing);
+            let beginning = match follower.map(ScopedJoinHandle::join) {
+                None => Ok(Digester::sha256()),
+                Some(Ok(beginning)) => beginning,
+                Some(Err(panic)) => std::panic::resume_unwind(panic),
+            };
+            let size = written.map_err(|source| self.write_failure(source, cancel))?;
+            Ok::<_, RootfsError>((size, beginning?))
+        })?;
+        self.beginning = beginning;
+        Ok(size)
+    }
+
+    /// Hashes the file as far as it is final, until nothing more is told of that.
+    fn hash_behind(&self, mark: &Watermark, cancel: &CancelToken) -> Result<Digester, RootfsError> {
+        let mut digester = Digester::sha256();
+        let mut buffer = vec![0; BUFFER];
+        while let Some(level) = mark.above(digester.length()) {
+            self.hash(&mut digester, level, (&mut buffer, cancel))?;
+        }
+        Ok(digester)
+    }
+
+    /// Hashes the file up to this byte, or its end.
+    fn hash(
+        &self,
+        digester: &mut Digester,
+        until: u64,
+        (buffer, cancel): (&mut [u8], &CancelToken),
+    ) -> Result<(), RootfsError> {
+        while digester.length() < until {
+            cancel.check()?;
+            let left = usize::try_from(until - digester.length()).unwrap_or(usize::MAX);
+            let room = left.min(buffer.len());
+            let read = self.file.read_at(&mut buffer[..room], digester.length());
+            let filled = read.map_err(|source| RootfsError::Read {
+                path: self.temporary.path.clone(),
+                source,
+            })?;
+            if filled == 0 {
+                break;
+            }
+            digester.update(&buffer[..filled]);
+        }
+        Ok(())
     }
 
     /// Appends the hashes of the disk's blocks.
@@ -159,23 +213,11 @@ impl Output {
     }
 
     fn digest(&self, cancel: &CancelToken) -> Result<(Digest, u64), RootfsError> {
-        let failed = |source| RootfsError::Read {
-            path: self.temporary.path.clone(),
-            source,
-        };
-        let mut digester = Digester::sha256();
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        let mut digester = self.beginning.clone();
         let mut buffer = vec![0; BUFFER];
-        loop {
-            cancel.check()?;
-            let filled = file.read(&mut buffer).map_err(failed)?;
-            if filled == 0 {
-                let size = digester.length();
-                return Ok((digester.finish(), size));
-            }
-            digester.update(&buffer[..filled]);
-        }
+        self.hash(&mut digester, u64::MAX, (&mut buffer, cancel))?;
+        let size = digester.length();
+        Ok((digester.finish(), size))
     }
 
     fn compress(
