@@ -11,8 +11,8 @@ use super::sink::write_sparse;
 use super::write::{Job, WriteError};
 use crate::tree::{Content, File, Node, NodeId, Tree};
 
-/// Slots that are a task, and written at once if they are one piece of the disk: 2 MiB.
-pub(super) const CHUNK: u64 = 512;
+/// Slots that are a task, and written at once if they are one piece of the disk: 512 KiB, which a core's cache holds.
+pub(super) const CHUNK: u64 = 128;
 
 /// What a thread keeps from one task to the next.
 #[derive(Debug, Default)]
