@@ -1,6 +1,7 @@
 //! One build from the request to its outputs.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use kiln_base::CancelToken;
 use kiln_base::events::Events;
@@ -21,6 +22,11 @@ use crate::remote::{Exporter, RemoteCaches, StepResult};
 use crate::reporter::Reporter;
 use crate::request::{BuildRequest, Context, Dockerfile};
 use crate::{BuildOutcome, Engine, packed};
+
+/// How old a result may get before a build has all results synced to the disk: what is younger is
+/// made again if the machine starts anew. One of the builds in this time waits for the disk, and not
+/// each of them.
+const SYNC_AFTER: Duration = Duration::from_mins(5);
 
 impl Engine {
     /// Builds an image, or files, and hands the result to the request's outputs.
@@ -88,6 +94,7 @@ impl Engine {
             result
         })?;
         tracer.within("keep digests", || plan.contexts.save_digests())?;
+        tracer.within("sync the store", || self.store.sync_if_older(SYNC_AFTER))?;
         Ok(outcome)
     }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use kiln_base::Timestamp;
 use kiln_base::trace::Tracer;
@@ -13,7 +14,7 @@ use kiln_sys::lock::{FileLock, LockKind};
 use rusqlite::OptionalExtension as _;
 
 use crate::error::is_disk_full;
-use crate::index::{FORMAT, Format, Index};
+use crate::index::{FORMAT, Format, Index, to_column};
 use crate::layout::Layout;
 use crate::lease::{Lease, Protected};
 use crate::lock::is_missing;
@@ -128,6 +129,28 @@ impl Store {
             self.note_unsynced();
         }
         synced
+    }
+
+    /// The same, if there is a snapshot that was made longer ago than this and is not synced, by
+    /// whomever.
+    ///
+    /// Builds that follow each other then pay for one `syncfs` in this time, and not each, and a
+    /// machine that starts again has what is older.
+    pub fn sync_if_older(&self, age: Duration) -> Result<(), StoreError> {
+        let oldest = self.index().read(|index| {
+            // Numbers grow with time.
+            let query = "SELECT created FROM snapshots WHERE synced = 0 ORDER BY number LIMIT 1";
+            let mut statement = index.prepare_cached(query)?;
+            Ok(statement.query_row([], |row| row.get(0)).optional()?)
+        })?;
+        let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
+        match oldest {
+            Some(created) if to_column(self.now()).saturating_sub(created) > age => {
+                self.inner.unsynced.store(false, Ordering::Release);
+                self.sync_snapshots()
+            }
+            _ => Ok(()),
+        }
     }
 
     fn sync_snapshots(&self) -> Result<(), StoreError> {

@@ -177,6 +177,33 @@ fn a_reboot_drops_snapshots_that_were_not_synced() {
 }
 
 #[test]
+fn old_results_are_synced_and_survive_a_reboot() {
+    let mut test = TestStore::new();
+    let age = std::time::Duration::from_mins(5);
+    let [old, young] = [(); 2].map(|()| SnapshotId::random());
+    add_snapshot(&test.store, &old, None, 1);
+    test.set_time(299);
+    test.store.sync_if_older(age).unwrap();
+    let query = "SELECT sum(synced) FROM snapshots";
+    let index = Connection::open(test.path("kiln.db")).unwrap();
+    let synced: i64 = index.query_row(query, [], |row| row.get(0)).unwrap();
+    assert_eq!(synced, 0);
+    test.set_time(302);
+    test.reopen();
+    test.store.sync_if_older(age).unwrap();
+    add_snapshot(&test.store, &young, None, 1);
+    test.store.sync_if_older(age).unwrap();
+    test.reopen();
+    sql(
+        &test,
+        "UPDATE meta SET value = 'an earlier boot' WHERE key = 'boot'",
+    );
+    test.reopen();
+    assert!(test.store.snapshot(&old).unwrap().is_some());
+    assert_eq!(test.store.snapshot(&young).unwrap(), None);
+}
+
+#[test]
 fn a_reboot_drops_rows_whose_directory_is_gone() {
     let mut test = TestStore::new();
     let [below, above] = [(); 2].map(|()| SnapshotId::random());
