@@ -9,6 +9,7 @@
 mod after;
 mod bake;
 mod base;
+mod boots;
 mod bootstrap;
 mod caches;
 mod compat;
@@ -17,6 +18,7 @@ mod differential;
 mod exchange;
 mod expected;
 mod hostile;
+mod initrds;
 mod keys;
 mod many_steps;
 mod outputs;

@@ -315,7 +315,8 @@ fn an_init_is_added_and_files_are_removed() {
         ];
         let manifest = make(&kiln, &disk, &words);
         let line = manifest["kernel"]["command_line"].as_str().unwrap();
-        assert_eq!(line, "init=/usr/lib/kiln/init rw");
+        let verified = "init=/usr/lib/kiln/init ro kiln.verity=";
+        assert!(line.starts_with(verified), "{line}");
         let rules = manifest["changes"].as_array().unwrap();
         assert!(
             rules.iter().any(|rule| rule["rule"] == "documentation"),

@@ -20,12 +20,13 @@ mod disk;
 mod edit;
 mod error;
 mod files;
+mod initrd;
 mod merge;
 mod output;
 mod source;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kiln_base::events::Events;
@@ -34,7 +35,10 @@ use kiln_disk::{Contents, Tree};
 use kiln_graph::{KeyHasher, Network};
 use kiln_image::Image;
 use kiln_oci::Platform;
-use kiln_rootfs::manifest::{Manifest, ManifestContents, ManifestTimings, ManifestVerity};
+use kiln_rootfs::init::Installed;
+use kiln_rootfs::manifest::{
+    Manifest, ManifestBoot, ManifestContents, ManifestTimings, ManifestVerity,
+};
 use kiln_rootfs::request::{DiskRequest, uuid_of};
 
 use crate::Engine;
@@ -49,6 +53,7 @@ pub use merge::MergeError;
 use disk::{Identity, Plan};
 use edit::Edited;
 use files::LayerFiles;
+use initrd::Initrd;
 use merge::MergeOptions;
 use output::Output;
 
@@ -70,6 +75,11 @@ pub struct RootfsRequest {
     pub edits: RootfsEdits,
     /// How the disk is tried before it is delivered.
     pub verify: Option<VerifyBoot>,
+    /// The kernel that the disk is tried with, and that an initial file system is for; `None` looks
+    /// for one of this machine.
+    pub kernel: Option<PathBuf>,
+    /// The file of an initial file system for that kernel and this disk.
+    pub initrd: Option<PathBuf>,
     /// The file system.
     pub disk: DiskRequest,
     /// Later modification times become this one, and the disk is of this time. Otherwise the files'
@@ -149,12 +159,10 @@ impl Engine {
         let (mut output, verity) =
             self.write_disk(request, (&merged, &identity), &reporter, cancel)?;
         timings.write = watch.lap();
-        let arguments = describe::kernel_arguments(request, edited.installed.as_ref());
-        if let Some(verify) = &request.verify {
-            let started = (arguments.as_slice(), edited.installed.as_ref());
-            let disk = (output.temporary_path(), request.disk.format);
-            boot::verify(verify, disk, started, &reporter, cancel)?;
-        }
+        let installed = edited.installed.as_ref();
+        let arguments = describe::kernel_arguments(request, installed, verity.as_ref());
+        let started = (output.temporary_path(), arguments.as_slice(), installed);
+        let (initrd, booted) = self.try_disk(request, started, &reporter, cancel)?;
         let packing = (request.disk.compression, self.settings.jobs);
         let written = output.pack(packing, cancel)?;
         // With its hashes.
@@ -173,11 +181,14 @@ impl Engine {
                 image_bytes: image_contents.bytes,
                 ..describe::contents(&merged.tree)
             },
+            booted,
+            initrd: initrd.as_ref().and_then(Initrd::described).cloned(),
             timings,
         };
         let manifest = facts.into_manifest();
         cancel.check()?;
         output.keep(request.manifest.as_deref(), &manifest)?;
+        initrd.map_or(Ok(()), Initrd::keep)?;
         Ok(manifest)
     }
 
@@ -211,6 +222,33 @@ impl Engine {
             Ok::<_, RootfsError>(Some(verity))
         })?;
         Ok((output, verity))
+    }
+
+    /// Makes the initial file system and starts the disk, as far as they are asked for.
+    fn try_disk(
+        &self,
+        request: &RootfsRequest,
+        (disk, arguments, installed): (&Path, &[String], Option<&Installed>),
+        reporter: &Reporter<'_>,
+        cancel: &CancelToken,
+    ) -> Result<(Option<Initrd>, Option<ManifestBoot>), RootfsError> {
+        let Some(kernel) = initrd::kernel(request)? else {
+            return Ok((None, None));
+        };
+        let initrd = initrd::make(request, &kernel, self.settings.jobs, cancel)?;
+        let Some(verify) = &request.verify else {
+            return Ok((initrd, None));
+        };
+        let trial = boot::Trial {
+            disk,
+            format: request.disk.format,
+            arguments,
+            installed,
+            kernel: &kernel,
+            initrd: initrd.as_ref().map(Initrd::path),
+        };
+        let booted = boot::verify(verify, &trial, reporter, cancel)?;
+        Ok((initrd, Some(booted)))
     }
 
     fn unpack_for_rootfs(

@@ -5,6 +5,9 @@
 //! | `kiln.end=power-off`, `restart` or `exit` | how the machine ends, whatever the document says |
 //! | `kiln.port=80` | report when something listens on this TCP port |
 //! | `ip=client::gateway:netmask::interface:off:dns0:dns1` | the network, as the kernel's own `ip=` |
+//! | `kiln.verity=HASH:OFFSET` | the root has to be verified: the root hash of its dm-verity tree, and the tree's place in bytes |
+//! | `kiln.root=overlay` | the initial file system mounts memory over the root, for other first processes than kiln-init |
+//! | `root=/dev/…`, `rootfstype=`, `ro`, `rw`, `init=`, and what follows `--` | as the kernel's own; read in an initial file system |
 //! | `env.NAME=value`, `workdir=/path` | environment and directory, as builderd's init had them |
 //!
 //! Every process of a machine can read its command line, so secrets don't belong there; kiln itself
@@ -32,6 +35,41 @@ pub struct CommandLine {
     pub env: Vec<String>,
     /// The directory to start in.
     pub working_dir: Option<String>,
+    /// How the root is verified.
+    pub verity: Option<Verity>,
+    /// What an initial file system does.
+    pub root: RootLine,
+}
+
+/// How a root is verified; a word that can't be read verifies nothing, so it is kept as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verity {
+    /// The root hash, in hexadecimal digits, and where the tree begins, in bytes.
+    Tree {
+        /// The hash.
+        root_hash: String,
+        /// The place.
+        offset: u64,
+    },
+    /// Something else.
+    Unreadable(String),
+}
+
+/// What the command line says of the root and of what starts there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RootLine {
+    /// `root=`.
+    pub device: Option<String>,
+    /// `rootfstype=`.
+    pub kind: Option<String>,
+    /// Whether the last of `ro` and `rw` is `rw`.
+    pub is_writable: bool,
+    /// Whether memory is mounted over it.
+    pub is_overlay: bool,
+    /// `init=`.
+    pub init: Option<String>,
+    /// What the first process is given.
+    pub arguments: Vec<String>,
 }
 
 /// The kernel's `ip=` with an address.
@@ -54,17 +92,26 @@ pub struct KernelNetwork {
 /// Reads a command line. What is not understood is somebody else's.
 pub fn parse(text: &str) -> CommandLine {
     let mut result = CommandLine::default();
-    for word in words(text) {
+    let mut words = words(text).into_iter();
+    while let Some(word) = words.next() {
         let Some((name, value)) = word.split_once('=') else {
-            // What follows is for the first process, and none of this.
-            if word == "--" {
-                break;
+            match word.as_str() {
+                "ro" => result.root.is_writable = false,
+                "rw" => result.root.is_writable = true,
+                // What follows is for the first process, and none of this.
+                "--" => result.root.arguments = words.by_ref().collect(),
+                _ => {}
             }
             continue;
         };
         match name {
             "kiln.end" => result.end = end(value).or(result.end),
             "kiln.port" => result.port = value.parse().ok().or(result.port),
+            "kiln.verity" => result.verity = Some(verity(value)),
+            "kiln.root" => result.root.is_overlay = value == "overlay",
+            "root" => result.root.device = Some(value.to_owned()),
+            "rootfstype" => result.root.kind = Some(value.to_owned()),
+            "init" => result.root.init = Some(value.to_owned()),
             "workdir" => result.working_dir = Some(value.to_owned()),
             "ip" => {
                 result.network = network(value);
@@ -120,6 +167,18 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
+fn verity(value: &str) -> Verity {
+    let tree = value.split_once(':').and_then(|(root_hash, offset)| {
+        let is_hash = |byte: u8| byte.is_ascii_hexdigit();
+        let is_right = !root_hash.is_empty() && root_hash.bytes().all(is_hash);
+        Some(Verity::Tree {
+            root_hash: is_right.then(|| root_hash.to_owned())?,
+            offset: offset.parse().ok()?,
+        })
+    });
+    tree.unwrap_or_else(|| Verity::Unreadable(value.to_owned()))
+}
+
 fn end(value: &str) -> Option<End> {
     match value {
         "power-off" => Some(End::PowerOff),
@@ -171,6 +230,33 @@ mod tests {
         let line = parse("kiln.end=restart kiln.port=80 kiln.end=never -- kiln.end=exit");
         assert_eq!(line.end, Some(End::Restart));
         assert_eq!(line.port, Some(80));
+    }
+
+    #[test]
+    fn the_root() {
+        let line = parse(
+            "root=/dev/vda rootfstype=erofs rw init=/sbin/init ro kiln.root=overlay \
+             kiln.verity=0aF1:4096 -- one rw",
+        );
+        let expected = RootLine {
+            device: Some("/dev/vda".into()),
+            kind: Some("erofs".into()),
+            is_writable: false,
+            is_overlay: true,
+            init: Some("/sbin/init".into()),
+            arguments: vec!["one".into(), "rw".into()],
+        };
+        assert_eq!(line.root, expected);
+        let root_hash = "0aF1".to_owned();
+        let tree = Verity::Tree {
+            root_hash,
+            offset: 4096,
+        };
+        assert_eq!(line.verity, Some(tree));
+        for wrong in ["", "0a", ":1", "0a:", "0g:1", "0a b:1"] {
+            let line = parse(&format!("\"kiln.verity={wrong}\""));
+            assert_eq!(line.verity, Some(Verity::Unreadable(wrong.into())));
+        }
     }
 
     #[test]

@@ -18,6 +18,12 @@
 //! prepared (the document, a mount, the user), 126 the program can't be executed, 127 it, or its
 //! interpreter, is not there.
 //!
+//! # The initial file system
+//!
+//! Where a kernel has a disk's driver or file system as modules, or the disk is to be verified, the
+//! same program is `/init` of an initial file system ([`initrd`]): it loads what is there, finds the
+//! root, verifies it if it was told to, mounts it and goes on there with what `init=` names.
+//!
 //! # The kernel command line
 //!
 //! A disk needs nothing but `init=`. [`cmdline`] has what else is understood. Environment and
@@ -27,6 +33,7 @@
 
 pub mod cmdline;
 pub mod config;
+pub mod initrd;
 pub mod interpreter;
 pub mod report;
 pub mod users;

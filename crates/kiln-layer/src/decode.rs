@@ -88,6 +88,13 @@ pub fn is_archive(file: impl Read) -> bool {
     matches!(TarReader::new(decoder).next_entry(), Ok(Some(_)))
 }
 
+/// What is in a compressed file, by what its first bytes say; one without a mark is as it is.
+pub fn decompressed<'a>(file: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    let mut source = Source::new(file);
+    let format = source.detect()?;
+    source.decode(format)
+}
+
 /// An archive whose beginning can be looked at before it is decoded.
 pub(crate) struct Source<R> {
     start: io::Cursor<Vec<u8>>,

@@ -36,7 +36,7 @@ mod unpack;
 mod write;
 
 pub use changes::{Change, Changes, Elsewhere, Entry, Node, Upper};
-pub use decode::{ArchiveFormat, DecodeError, detect_archive, is_archive};
+pub use decode::{ArchiveFormat, DecodeError, decompressed, detect_archive, is_archive};
 pub use diff::{DiffError, DiffOptions, diff, diff_upper};
 pub use export::{ExportError, ExportOptions, export_tree, tar_tree};
 pub use flatten::{FlattenError, flatten};

@@ -44,6 +44,8 @@ pub struct BootRequest {
     /// Whether the disk's first process reports ([`crate::init::Installed::has_reports`]). Where it
     /// does not, the handshake is that the kernel has started it and did not panic.
     pub has_reports: bool,
+    /// Whether the machine ends with its program; under systemd it runs on.
+    pub ends_with_program: bool,
     /// The kernel.
     pub kernel: PathBuf,
     /// An initial file system.
@@ -71,8 +73,9 @@ pub enum WaitFor {
     Output(String),
     /// Something listens on this TCP port.
     Port(u16),
-    /// The program has ended, with any code, and the machine with it.
-    Exit,
+    /// The program has ended, with this code if there is one, and the machine with it where it
+    /// ends with its program.
+    Exit(Option<i32>),
 }
 
 /// What a machine did.
@@ -101,6 +104,7 @@ impl BootRequest {
             disk: disk.to_owned(),
             kernel_arguments: kernel_arguments.to_vec(),
             has_reports: true,
+            ends_with_program: true,
             kernel: kernel.to_owned(),
             initrd: None,
             machine: default_machine(),

@@ -31,7 +31,7 @@ mod tests;
 use kiln_disk::{Contents, Tree};
 
 pub use error::InitError;
-pub use kiln_init::{config, report};
+pub use kiln_init::{config, initrd, report};
 pub use run::RunConfig;
 
 /// `kiln-init` for [`ARCHITECTURE`], linked statically.
@@ -75,6 +75,8 @@ pub struct Installed {
     pub kernel_arguments: Vec<String>,
     /// Whether the machine says on its console how it goes ([`report`]).
     pub has_reports: bool,
+    /// Whether the first process is systemd, and so the machine runs on when the program has ended.
+    pub has_systemd: bool,
     /// The paths of what was added or replaced, sorted.
     pub added: Vec<String>,
     /// What is not as it was asked for.
@@ -109,11 +111,17 @@ pub fn install(
         config::Root::ReadWrite => "rw",
         config::Root::ReadOnly | config::Root::Overlay => "ro",
     };
+    let mut kernel_arguments = vec![format!("init={init}"), mode.to_owned()];
+    if run.root == config::Root::Overlay && *strategy != Strategy::Direct {
+        // kiln-init does it itself; others need an initial file system that does.
+        kernel_arguments.push("kiln.root=overlay".to_owned());
+    }
     let (added, warnings) = disk.finish();
     Ok(Installed {
-        kernel_arguments: vec![format!("init={init}"), mode.to_owned()],
+        kernel_arguments,
         init,
         has_reports,
+        has_systemd: *strategy == Strategy::Systemd,
         added,
         warnings,
     })

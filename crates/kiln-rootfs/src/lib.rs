@@ -11,6 +11,7 @@ pub mod boot;
 pub mod elf;
 pub mod harden;
 pub mod init;
+pub mod initrd;
 pub mod manifest;
 pub mod optimise;
 pub mod packages;

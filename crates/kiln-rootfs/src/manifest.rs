@@ -3,12 +3,15 @@
 //! The disk is the same whenever it is made; the document is not, since it tells how long that took.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use kiln_oci::{Digest, ImageConfig, Platform};
+use kiln_sys::process::Ended;
 use serde_json::{Map, Value, json};
 
 use crate::request::{DiskFormat, FileCompression, uuid_text};
+use crate::vmm::Accelerator;
 
 /// The version of the document that is written.
 pub const VERSION: u64 = 1;
@@ -38,8 +41,27 @@ pub struct Manifest {
     pub findings: Vec<ManifestFinding>,
     /// What monitors have to be told to start the disk.
     pub monitors: Option<ManifestMonitors>,
+    /// How it was tried, if it was.
+    pub boot: Option<ManifestBoot>,
     /// How long it took.
     pub timings: ManifestTimings,
+}
+
+/// What the machine did that a disk was tried in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestBoot {
+    /// The kernel's file.
+    pub kernel: PathBuf,
+    /// What ran the machine.
+    pub accelerator: Accelerator,
+    /// From its start until the program ran.
+    pub handshake: Duration,
+    /// From its start until what was waited for.
+    pub took: Duration,
+    /// The program's user and group, where the first process reports.
+    pub user: Option<(u32, u32)>,
+    /// How the program ended, if it was waited for that.
+    pub exit: Option<Ended>,
 }
 
 /// The image.
@@ -117,6 +139,23 @@ pub struct ManifestKernel {
     pub features: Vec<String>,
     /// The first process; `None` where the kernel looks for one.
     pub init: Option<String>,
+    /// The initial file system that was made for a kernel.
+    pub initrd: Option<ManifestInitrd>,
+}
+
+/// An initial file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestInitrd {
+    /// The file's name, without its folder.
+    pub file: String,
+    /// Its bytes.
+    pub size: u64,
+    /// Of the file.
+    pub digest: Digest,
+    /// The version of the kernel that it is for.
+    pub kernel: String,
+    /// The kernel modules in it, in the order in which they are loaded.
+    pub modules: Vec<String>,
 }
 
 /// What a rule did.
@@ -213,12 +252,14 @@ impl Manifest {
                 "command_line": self.kernel.command_line,
                 "features": self.kernel.features,
                 "init": self.kernel.init,
+                "initrd": self.kernel.initrd.as_ref().map(ManifestInitrd::to_json),
             },
             "changes": self.changes.iter().map(ManifestChange::to_json).collect::<Vec<_>>(),
             "removed": self.removed.iter().map(ManifestRemoved::to_json).collect::<Vec<_>>(),
             "removed_packages": self.packages.iter().map(ManifestPackage::to_json).collect::<Vec<_>>(),
             "monitors": self.monitors.as_ref().map(ManifestMonitors::to_json),
             "findings": self.findings.iter().map(ManifestFinding::to_json).collect::<Vec<_>>(),
+            "boot": self.boot.as_ref().map(ManifestBoot::to_json),
             "metrics": self.metrics(),
         });
         format!("{document:#}\n").into_bytes()
@@ -235,6 +276,41 @@ impl Manifest {
             "total_duration_ms": milliseconds(times.total),
             "original_size_bytes": self.contents.image_bytes,
             "rootfs_size_bytes": self.disk.size,
+        })
+    }
+}
+
+impl ManifestInitrd {
+    fn to_json(&self) -> Value {
+        json!({
+            "file": self.file,
+            "size": self.size,
+            "digest": self.digest.as_str(),
+            "kernel": self.kernel,
+            "modules": self.modules,
+        })
+    }
+}
+
+impl ManifestBoot {
+    fn to_json(&self) -> Value {
+        let (code, signal) = match self.exit {
+            Some(Ended::Exited(code)) => (Some(code), None),
+            Some(Ended::Signaled(signal)) => (None, Some(signal)),
+            None => (None, None),
+        };
+        json!({
+            "kernel": self.kernel.to_string_lossy(),
+            "accelerator": match self.accelerator {
+                Accelerator::Kvm => "kvm",
+                Accelerator::Tcg => "tcg",
+            },
+            "handshake_ms": milliseconds(self.handshake),
+            "took_ms": milliseconds(self.took),
+            "uid": self.user.map(|(uid, _)| uid),
+            "gid": self.user.map(|(_, gid)| gid),
+            "exit_code": code,
+            "exit_signal": signal,
         })
     }
 }
@@ -390,6 +466,7 @@ mod tests {
                 command_line: "rw".to_owned(),
                 features: vec!["EXT4_FS".to_owned()],
                 init: None,
+                initrd: None,
             },
             changes: Vec::new(),
             removed: Vec::new(),
@@ -400,6 +477,7 @@ mod tests {
                 cloud_hypervisor: Vec::new(),
                 qemu: vec!["qemu".to_owned()],
             }),
+            boot: None,
             timings: ManifestTimings {
                 total: Duration::from_millis(1500),
                 ..ManifestTimings::default()

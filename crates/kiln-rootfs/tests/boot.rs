@@ -160,7 +160,7 @@ fn a_program_runs_as_its_user_and_its_code_is_told() {
     };
     let disk = disk(&kernel, &tree(), &run, &Strategy::Direct);
     let before = fs::read(&disk.request.disk).unwrap();
-    let booted = good(start(&disk, WaitFor::Exit));
+    let booted = good(start(&disk, WaitFor::Exit(None)));
     let ready = booted.ready.unwrap();
     assert_eq!((ready.uid, ready.gid), (1000, 1001));
     assert_eq!(booted.exit, Some(Ended::Exited(7)));
@@ -204,7 +204,7 @@ fn a_read_only_root_starts() {
         ..run_config(script)
     };
     let disk = disk(&kernel, &tree(), &run, &Strategy::Direct);
-    let booted = good(start(&disk, WaitFor::Exit));
+    let booted = good(start(&disk, WaitFor::Exit(None)));
     assert_eq!(booted.exit, Some(Ended::Exited(0)));
     assert!(
         booted.console.contains("\nrefused\nkept\n"),
@@ -308,7 +308,7 @@ fn an_accelerator_is_found() {
     let disk = disk(&kernel, &tree(), &run_config("exit 4"), &Strategy::Direct);
     let request = BootRequest {
         accelerator,
-        wait_for: WaitFor::Exit,
+        wait_for: WaitFor::Exit(None),
         ..disk.request.clone()
     };
     let booted = good(boot::boot(&request, &CancelToken::new()));

@@ -14,6 +14,7 @@ use std::process::{Child, Stdio};
 use expect_test::{Expect, expect};
 use kiln_rootfs::init::INIT;
 use kiln_rootfs::init::config::{Config, End, Network, Program, Root};
+use kiln_rootfs::init::initrd::Initrd;
 use kiln_sys::process;
 use tempfile::TempDir;
 
@@ -157,7 +158,7 @@ fn environment_user_and_directory() {
         &config,
         &expect![[r#"
         ready,"uid":1000,"gid":1001}
-        uid=1000(app) gid=1001 groups=29(audio),50(staff),77
+        uid=1000(app) gid=1001 groups=29(audio),50(staff),77,1001
         /srv/made here
         hello  world|x=y|/home/app|web
         0027
@@ -447,5 +448,26 @@ fn names_and_networks() {
         kiln-init: exit {"code":0}
         Some(0)
     "#]],
+    );
+}
+
+#[test]
+fn an_initial_file_system_says_what_it_lacks() {
+    if skip("an_initial_file_system_says_what_it_lacks") {
+        return;
+    }
+    let folder = root(&shell("echo no"));
+    let document = Initrd::new(vec!["/lib/modules/no.ko".to_owned()]);
+    let path = folder.path().join("etc/kiln/initrd.json");
+    fs::write(&path, document.to_json()).unwrap();
+    let missing = "loading `/lib/modules/no.ko`: No such file or directory (os error 2)";
+    let expected =
+        format!("kiln-init: failed {{\"code\":125,\"message\":\"{missing}\"}}\nSome(125)\n");
+    assert_eq!(output_in(folder.path()), expected);
+    fs::write(&path, "{}").unwrap();
+    let output = output_in(folder.path());
+    assert!(
+        output.contains("`/etc/kiln/initrd.json`: missing field"),
+        "{output}"
     );
 }

@@ -19,6 +19,7 @@ pub mod host;
 pub mod idmap;
 pub mod lock;
 pub mod machine;
+pub mod mapper;
 pub mod mount;
 pub mod namespace;
 pub mod process;

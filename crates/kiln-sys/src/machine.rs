@@ -72,6 +72,19 @@ pub fn switch_root(path: &Path) -> io::Result<()> {
     Ok(rustix::process::chdir("/")?)
 }
 
+/// Shows at another path what is mounted at one, and no longer there.
+pub fn move_mount(from: &Path, to: &Path) -> io::Result<()> {
+    Ok(rustix::mount::mount_move(from, to)?)
+}
+
+/// Loads a module into the kernel. That it is there already is no error.
+pub fn load_module(module: &impl AsFd) -> io::Result<()> {
+    match rustix::system::finit_module(module, c"", 0) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 /// Gives the machine its name, of at most 64 bytes.
 pub fn set_hostname(name: &str) -> io::Result<()> {
     Ok(rustix::system::sethostname(name.as_bytes())?)

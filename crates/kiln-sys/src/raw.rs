@@ -266,6 +266,39 @@ pub(crate) fn signal_descriptor() -> Result<OwnedFd, Errno> {
     }
 }
 
+/// What the device mapper is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum MapperCommand {
+    /// `DM_DEV_CREATE`.
+    Create = 3,
+    /// `DM_DEV_SUSPEND`, which also resumes.
+    Suspend = 6,
+    /// `DM_TABLE_LOAD`.
+    LoadTable = 9,
+}
+
+/// An ioctl of `/dev/mapper/control`, whose answer takes the document's place.
+pub(crate) fn device_mapper(
+    control: BorrowedFd<'_>,
+    command: MapperCommand,
+    document: &mut [u8],
+) -> Result<(), Errno> {
+    // `_IOWR(0xfd, command, struct dm_ioctl)`, whose size is 312.
+    const BASE: u32 = 3 << 30 | 312 << 16 | 0xfd << 8;
+    let size = document.get(12..16).map(<[u8]>::to_vec);
+    let is_whole = u32::try_from(document.len()).is_ok_and(|length| {
+        length >= 312 && size.as_deref() == Some(length.to_ne_bytes().as_slice())
+    });
+    if !is_whole {
+        return Err(Errno::INVAL);
+    }
+    let request = BASE | command as u32;
+    // SAFETY: the kernel reads and writes `data_size` bytes from the pointer on, which is the length
+    // of the live slice, as was checked.
+    let result = unsafe { libc::ioctl(control.as_raw_fd(), request.into(), document.as_mut_ptr()) };
+    check(result.into()).map(drop)
+}
+
 /// `kill(2)` with any signal, also a real-time one.
 pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
     // SAFETY: the call takes two numbers.

@@ -6,8 +6,8 @@ use kiln_disk::{Node, Tree};
 use kiln_image::Image;
 use kiln_rootfs::init::Installed;
 use kiln_rootfs::manifest::{
-    Manifest, ManifestContents, ManifestDisk, ManifestKernel, ManifestMonitors, ManifestSource,
-    ManifestTimings, ManifestVerity,
+    Manifest, ManifestBoot, ManifestContents, ManifestDisk, ManifestInitrd, ManifestKernel,
+    ManifestMonitors, ManifestSource, ManifestTimings, ManifestVerity,
 };
 use kiln_rootfs::request::DiskFormat;
 use kiln_rootfs::vmm::{self, Accelerator, DiskAccess, Machine};
@@ -28,14 +28,19 @@ pub(super) struct Facts<'a> {
     /// The disk's part of the kernel command line.
     pub(super) arguments: Vec<String>,
     pub(super) contents: ManifestContents,
+    /// The initial file system that comes with it.
+    pub(super) initrd: Option<ManifestInitrd>,
+    /// How the disk was tried.
+    pub(super) booted: Option<ManifestBoot>,
     pub(super) timings: ManifestTimings,
 }
 
 impl Facts<'_> {
     pub(super) fn into_manifest(self) -> Manifest {
         let (request, written) = (self.request, self.written);
-        let monitors = monitors(request, &self.arguments);
-        let features = disk::kernel_features(&request.disk).iter().copied();
+        let initrd = self.initrd.as_ref().map(|initrd| initrd.file.clone());
+        let monitors = monitors(request, &self.arguments, initrd);
+        let features = disk::kernel_features(&request.disk).into_iter();
         let features = features.chain(edit::kernel_features(&request.edits));
         let layers = self.image.layers().iter();
         Manifest {
@@ -65,12 +70,14 @@ impl Facts<'_> {
                 command_line: self.arguments.join(" "),
                 features: features.map(ToOwned::to_owned).collect(),
                 init: self.edited.installed.map(|installed| installed.init),
+                initrd: self.initrd,
             },
             changes: self.edited.changes,
             removed: self.edited.removed,
             packages: self.edited.packages,
             findings: self.edited.findings,
             monitors,
+            boot: self.booted,
             timings: self.timings,
         }
     }
@@ -80,7 +87,20 @@ impl Facts<'_> {
 pub(super) fn kernel_arguments(
     request: &RootfsRequest,
     installed: Option<&Installed>,
+    verity: Option<&ManifestVerity>,
 ) -> Vec<String> {
+    let mut arguments = own_arguments(request, installed);
+    if let Some(tree) = verity {
+        // What is verified can't be changed.
+        if let Some(mode) = arguments.iter_mut().find(|word| *word == "rw") {
+            "ro".clone_into(mode);
+        }
+        arguments.push(format!("kiln.verity={}:{}", tree.root_hash, tree.offset));
+    }
+    arguments
+}
+
+fn own_arguments(request: &RootfsRequest, installed: Option<&Installed>) -> Vec<String> {
     let format = request.disk.format;
     let Some(installed) = installed else {
         let mode = if format.is_writable() { "rw" } else { "ro" };
@@ -97,7 +117,11 @@ pub(super) fn kernel_arguments(
 }
 
 /// What monitors have to be told; an initial file system is no disk.
-fn monitors(request: &RootfsRequest, arguments: &[String]) -> Option<ManifestMonitors> {
+fn monitors(
+    request: &RootfsRequest,
+    arguments: &[String],
+    initrd: Option<String>,
+) -> Option<ManifestMonitors> {
     if request.disk.format == DiskFormat::Cpio {
         return None;
     }
@@ -105,9 +129,9 @@ fn monitors(request: &RootfsRequest, arguments: &[String]) -> Option<ManifestMon
     let unpacked = name.strip_suffix(".gz").or(name.strip_suffix(".zst"));
     let machine = Machine {
         kernel: "vmlinux".to_owned(),
-        initrd: None,
+        initrd,
         disk: unpacked.unwrap_or(&name).to_owned(),
-        disk_access: if request.disk.format.is_writable() {
+        disk_access: if request.disk.format.is_writable() && !request.disk.verity {
             DiskAccess::Write
         } else {
             DiskAccess::Read

@@ -198,7 +198,15 @@ fn free_inodes(free: u64) -> u32 {
 }
 
 /// The kernel's options without which the disk can't be mounted.
-pub(super) const fn kernel_features(disk: &DiskRequest) -> &'static [&'static str] {
+pub(super) fn kernel_features(disk: &DiskRequest) -> Vec<&'static str> {
+    let mut features = format_features(disk).to_vec();
+    if disk.verity {
+        features.extend(["BLK_DEV_DM", "DM_VERITY"]);
+    }
+    features
+}
+
+const fn format_features(disk: &DiskRequest) -> &'static [&'static str] {
     match (disk.format, disk.inner) {
         (DiskFormat::Ext4, _) => &["EXT4_FS"],
         (DiskFormat::Erofs, InnerCompression::Lz4) => &["EROFS_FS", "EROFS_FS_ZIP"],

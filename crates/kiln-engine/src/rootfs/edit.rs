@@ -254,7 +254,7 @@ pub(super) fn kernel_features(edits: &RootfsEdits) -> Vec<&'static str> {
     if edits.init == RootfsInit::Systemd {
         features.push("CGROUPS");
     }
-    if edits.init == RootfsInit::Direct && edits.root == config::Root::Overlay {
+    if edits.init != RootfsInit::Image && edits.root == config::Root::Overlay {
         features.push("OVERLAY_FS");
     }
     features

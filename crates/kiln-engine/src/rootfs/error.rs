@@ -8,6 +8,7 @@ use kiln_layer::RecompressError;
 use kiln_rootfs::boot::BootError;
 use kiln_rootfs::harden::HardenError;
 use kiln_rootfs::init::InitError;
+use kiln_rootfs::initrd::InitrdError;
 use kiln_rootfs::optimise::OptimiseError;
 use kiln_rootfs::reach::{Losses, ReachError};
 use kiln_rootfs::request::DiskFormat;
@@ -59,6 +60,9 @@ pub enum RootfsError {
     /// A custom init is neither named nor found.
     #[error("the image has neither `/init` nor `/sbin/init` to be its first process")]
     NoCustomInit,
+    /// The initial file system can't be made.
+    #[error("the disk's initial file system can't be made")]
+    Initrd(#[from] InitrdError),
     /// The disk does not start.
     #[error("the disk does not boot")]
     Boot(#[source] BootError),

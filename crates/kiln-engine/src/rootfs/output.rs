@@ -47,7 +47,7 @@ pub(super) struct WrittenDisk {
 
 impl Temporary {
     /// A new file beside `path`; `what` tells several apart.
-    fn create(path: &Path, what: &str) -> Result<(Self, File), RootfsError> {
+    pub(super) fn create(path: &Path, what: &str) -> Result<(Self, File), RootfsError> {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!("{what}.kiln-{}", std::process::id()));
         let temporary = path.with_file_name(name);
@@ -61,7 +61,12 @@ impl Temporary {
         Ok((temporary, file))
     }
 
-    fn keep(mut self, path: &Path) -> Result<(), RootfsError> {
+    /// Where it is while it has no name.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn keep(mut self, path: &Path) -> Result<(), RootfsError> {
         files::rename(&self.path, path)?;
         self.is_kept = true;
         Ok(())

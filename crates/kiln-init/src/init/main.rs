@@ -3,11 +3,13 @@
 mod console;
 mod end;
 mod files;
+mod initrd;
 mod mounts;
 mod network;
 mod program;
 mod supervise;
 mod unit;
+mod verity;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -53,7 +55,12 @@ fn main() -> ExitCode {
         return ExitCode::from(125);
     }
     let mut end = default_end(&name);
-    let ended = run(&mut end).unwrap_or_else(|Failure { code, message }| {
+    let result = if initrd::is_here(&name) {
+        initrd::start(&mut end).map(|never| match never {})
+    } else {
+        run(&mut end)
+    };
+    let ended = result.unwrap_or_else(|Failure { code, message }| {
         say(&Report::Failed { code, message });
         Ended::Exited(code)
     });
@@ -67,6 +74,7 @@ fn run(end: &mut Option<End>) -> Result<Ended, Failure> {
     mounts::mount_proc()?;
     let line = command_line();
     *end = line.end.or(*end);
+    verity::require(line.verity.as_ref())?;
     let config = line.apply(read_config()?);
     *end = config.end.or(*end);
     if config.root == Root::Overlay {
@@ -101,7 +109,7 @@ fn default_end(name: &str) -> Option<End> {
     is_builderd.then_some(End::Restart)
 }
 
-fn command_line() -> CommandLine {
+pub(crate) fn command_line() -> CommandLine {
     // Bytes that are no text are in nothing that is understood here.
     let bytes = std::fs::read(cmdline::PATH).unwrap_or_default();
     cmdline::parse(&String::from_utf8_lossy(&bytes))

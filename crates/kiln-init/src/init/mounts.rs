@@ -88,6 +88,12 @@ pub(crate) fn mount_proc() -> Result<(), Failure> {
     mount(&PROC)
 }
 
+/// Mounts what an initial file system needs.
+pub(crate) fn mount_for_initrd() -> Result<(), Failure> {
+    let mut needed = PLACES.iter().filter(|place| place.need == Need::Required);
+    needed.try_for_each(mount)
+}
+
 /// Mounts everything that a program expects, and makes the root what it should be.
 pub(crate) fn mount_all(config: &Config) -> Result<(), Failure> {
     prepare_root(config.root)?;
@@ -120,29 +126,36 @@ pub(crate) fn mount_volumes(config: &Config) -> Result<(), Failure> {
 pub(crate) fn enter_overlay() -> Result<(), Failure> {
     // The one directory that is surely there, and is mounted again afterwards. What is below it
     // stays, hidden.
-    let base = Path::new("/proc");
+    let root = overlay(Path::new("/"), Path::new("/proc"))?;
+    machine::switch_root(&root)
+        .map_err(|error| Failure::machine(format!("entering the overlay: {error}")))
+}
+
+/// Mounts memory at `base`, and below it an overlay of that over `lower`, whose place is returned.
+pub(crate) fn overlay(lower: &Path, base: &Path) -> Result<PathBuf, Failure> {
     let step = |what: &str| {
         let what = what.to_owned();
         move |error: io::Error| {
             Failure::machine(format!("the overlay on the root: {what}: {error}"))
         }
     };
-    let _ = machine::remount(Path::new("/"), remount_flags(MountFlags::RDONLY));
+    let _ = machine::remount(lower, remount_flags(MountFlags::RDONLY));
     machine::mount_at("tmpfs", base, "tmpfs", DATA, "mode=0755").map_err(step("memory"))?;
     let (upper, work, root) = (base.join("upper"), base.join("work"), base.join("root"));
     for directory in [&upper, &work, &root] {
         fs::create_dir(directory).map_err(step("a directory"))?;
     }
     // The root directory itself gets the attributes that the disk's has.
-    copy_attributes(Path::new("/"), &upper).map_err(step("the root directory"))?;
+    copy_attributes(lower, &upper).map_err(step("the root directory"))?;
     let options = format!(
-        "lowerdir=/,upperdir={},workdir={}",
+        "lowerdir={},upperdir={},workdir={}",
+        lower.display(),
         upper.display(),
         work.display()
     );
     machine::mount_at("overlay", &root, "overlay", MountFlags::empty(), &options)
         .map_err(step("the kernel can't mount overlayfs"))?;
-    machine::switch_root(&root).map_err(step("entering it"))
+    Ok(root)
 }
 
 fn prepare_root(root: Root) -> Result<(), Failure> {

@@ -72,9 +72,13 @@ fn plan(config: &Config) -> Result<Plan, Failure> {
         passwd: &passwd,
         group: &group,
     };
-    let identity = accounts
+    let mut identity = accounts
         .resolve(&program.user, &program.groups)
         .map_err(|error| Failure::machine(error.to_string()))?;
+    // As engines do it: a program that changes its group must not lose what that group is denied.
+    identity.groups.push(identity.gid);
+    identity.groups.sort_unstable();
+    identity.groups.dedup();
     let working_dir = Path::new("/").join(&program.working_dir);
     fs::create_dir_all(&working_dir).map_err(|error| {
         let path = working_dir.display();

@@ -64,6 +64,14 @@ pub enum BootProblem {
         /// What was waited for.
         what: String,
     },
+    /// The program ended as it should not.
+    #[error("the program ended with {}, and exit code {expected} was asked for", describe(*.ended))]
+    WrongExit {
+        /// How.
+        ended: Ended,
+        /// The code that was asked for.
+        expected: i32,
+    },
     /// It took too long.
     #[error("no {what} within {} seconds", .deadline.as_secs_f32())]
     Deadline {

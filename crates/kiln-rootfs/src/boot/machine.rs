@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kiln_base::{CancelGuard, CancelToken};
-use kiln_sys::process;
+use kiln_sys::process::{self, Ended};
 
 use super::console::Console;
 use super::{BootProblem, BootRequest, WaitFor};
@@ -190,8 +190,17 @@ fn judge(
         WaitFor::Ready => request.has_reports && console.handshake().is_some(),
         WaitFor::Output(text) => console.contains(text),
         WaitFor::Port(port) => console.is_listening(*port),
-        // The machine has to end with the program.
-        WaitFor::Exit => has_ended && (console.exit().is_some() || !request.has_reports),
+        WaitFor::Exit(code) => {
+            let is_over = has_ended || !request.ends_with_program;
+            match (console.exit(), code) {
+                (Some(ended), Some(code)) if is_over && ended != Ended::Exited(*code) => {
+                    let expected = *code;
+                    return Some(Err(BootProblem::WrongExit { ended, expected }));
+                }
+                (Some(_), _) => is_over,
+                (None, _) => has_ended && !request.has_reports,
+            }
+        }
     };
     if is_good {
         return Some(Ok(()));
@@ -200,10 +209,12 @@ fn judge(
         return Some(Err(BootProblem::Panic(panic.to_owned())));
     }
     match console.exit() {
-        Some(ended) if request.wait_for != WaitFor::Exit => Some(Err(BootProblem::ProgramEnded {
-            ended,
-            what: waited_for(console, request),
-        })),
+        Some(ended) if !matches!(request.wait_for, WaitFor::Exit(_)) => {
+            Some(Err(BootProblem::ProgramEnded {
+                ended,
+                what: waited_for(console, request),
+            }))
+        }
         _ => None,
     }
 }
@@ -217,6 +228,7 @@ fn waited_for(console: &Console, request: &BootRequest) -> String {
         WaitFor::Ready => "handshake of the first process".to_owned(),
         WaitFor::Output(text) => format!("`{}` on the console", text.escape_debug()),
         WaitFor::Port(port) => format!("listener on port {port}"),
-        WaitFor::Exit => "end of the program and the machine".to_owned(),
+        WaitFor::Exit(_) if !request.ends_with_program => "end of the program".to_owned(),
+        WaitFor::Exit(_) => "end of the program and the machine".to_owned(),
     }
 }

@@ -195,12 +195,17 @@ pub(crate) struct MachineArgs {
     pub(crate) root_access: Option<RootAccess>,
 
     /// Boot the disk in QEMU, and deliver it only if that works: `boot`; also wait for what the
-    /// program prints or listens on, or for its end: `boot,output=TEXT`, `boot,port=N`, `boot,exit`
+    /// program prints or listens on, or for its end: `boot,output=TEXT`, `boot,port=N`, `boot,exit`,
+    /// `boot,exit=CODE`
     #[arg(long, value_name = "HOW")]
     pub(crate) verify: Option<String>,
 
-    /// The kernel of --verify [default: Debian's cloud kernel in /boot]
-    #[arg(long, value_name = "FILE", requires = "verify")]
+    /// Write an initial file system with what the disk needs of the kernel's modules
+    #[arg(long, value_name = "FILE")]
+    pub(crate) initrd: Option<PathBuf>,
+
+    /// The kernel of --verify and --initrd [default: Debian's cloud kernel in /boot]
+    #[arg(long, value_name = "FILE")]
     pub(crate) kernel: Option<PathBuf>,
 
     /// How long --verify may take, in seconds [default: 30]

@@ -52,6 +52,10 @@ fn rootfs(error: &RootfsError) -> Verdict {
             USAGE.hint("keep it: `--preserve PATTERN`, or leave the rule out of `--optimise`")
         }
         RootfsError::Boot(error) => boot(&error.problem),
+        RootfsError::Initrd(_) => SCARCE.hint(
+            "choose another kernel, `--kernel FILE`; its modules are looked for in `lib/modules` \
+             beside its folder and in `/lib/modules`",
+        ),
         RootfsError::Image(_)
         | RootfsError::Optimise(OptimiseError::Options(_))
         | RootfsError::Harden(HardenError::Preserve(_))

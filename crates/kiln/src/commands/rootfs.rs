@@ -111,6 +111,7 @@ fn request(
     let mut commands = spec.map_or_else(Vec::new, |spec| spec.commands.clone());
     commands.extend_from_slice(&args.content.commands);
     let disk = disk(args, spec)?;
+    let resolved = |path: &Option<PathBuf>| path.as_ref().map(|path| environment.resolve(path));
     Ok(RootfsRequest {
         image: place(&image, |path| environment.resolve(path)),
         platform: settings.platform()?.clone(),
@@ -118,7 +119,9 @@ fn request(
         commands,
         network: network(settings.network),
         edits: edits(args, spec, &disk, invocation)?,
-        verify: edits::verify(args, environment)?,
+        verify: edits::verify(args)?,
+        kernel: resolved(&args.machine.kernel),
+        initrd: resolved(&args.machine.initrd),
         disk,
         epoch,
         name: spec.and_then(|spec| spec.name.clone()),
@@ -140,7 +143,7 @@ fn edits(
         harden: edits::harden(args, spec)?,
         init: edits::init(args, spec, environment)?,
         overrides: edits::overrides(args, spec, environment)?,
-        root: edits::root(args, disk.format)?,
+        root: edits::root(args, disk)?,
     })
 }
 

@@ -8,7 +8,7 @@ use kiln_rootfs::boot::WaitFor;
 use kiln_rootfs::harden::{HardenOptions, HardenRule};
 use kiln_rootfs::init::config;
 use kiln_rootfs::optimise::{Level, Options, Rule};
-use kiln_rootfs::request::{DiskFormat, Overrides};
+use kiln_rootfs::request::{DiskFormat, DiskRequest, Overrides};
 use kiln_rootfs::spec::{InitName, Spec};
 
 use crate::args::{InitChoice, RootAccess, RootfsArgs};
@@ -175,15 +175,20 @@ fn words(text: &str) -> Result<Vec<String>, CliError> {
         .map_err(|_| CliError::usage(format!("`{text}` is no JSON array of texts")))
 }
 
-pub(super) fn root(args: &RootfsArgs, format: DiskFormat) -> Result<config::Root, CliError> {
-    // What is unpacked into memory can be written there.
-    let is_writable = format.is_writable() || format == DiskFormat::Cpio;
+pub(super) fn root(args: &RootfsArgs, disk: &DiskRequest) -> Result<config::Root, CliError> {
+    let format = disk.format;
+    // What is unpacked into memory can be written there; what is verified can't.
+    let is_writable = (format.is_writable() || format == DiskFormat::Cpio) && !disk.verity;
     let usual = if is_writable {
         RootAccess::Rw
     } else {
         RootAccess::Overlay
     };
     match args.machine.root_access.unwrap_or(usual) {
+        RootAccess::Rw if disk.verity => Err(CliError::usage(
+            "a disk that is verified can't be written to",
+        )
+        .hint("leave changes in memory: `--root-access overlay`")),
         RootAccess::Rw if !is_writable => Err(CliError::usage(format!(
             "a disk of the format {} can't be written to",
             format.name()
@@ -196,17 +201,16 @@ pub(super) fn root(args: &RootfsArgs, format: DiskFormat) -> Result<config::Root
 }
 
 /// `boot`, and what is waited for.
-pub(super) fn verify(
-    args: &RootfsArgs,
-    environment: &Environment,
-) -> Result<Option<VerifyBoot>, CliError> {
+pub(super) fn verify(args: &RootfsArgs) -> Result<Option<VerifyBoot>, CliError> {
     let asked = &args.machine;
     let Some(text) = &asked.verify else {
         return Ok(None);
     };
     let wrong = || {
-        CliError::usage(format!("`--verify {text}` is not known"))
-            .hint("it can be `boot`, `boot,output=TEXT`, `boot,port=NUMBER` or `boot,exit`")
+        CliError::usage(format!("`--verify {text}` is not known")).hint(
+            "it can be `boot`, `boot,output=TEXT`, `boot,port=NUMBER`, `boot,exit` or \
+                 `boot,exit=CODE`",
+        )
     };
     let (how, what) = text.split_once(',').unwrap_or((text, ""));
     if how != "boot" {
@@ -214,13 +218,13 @@ pub(super) fn verify(
     }
     let wait_for = match what.split_once('=') {
         None if what.is_empty() => WaitFor::Ready,
-        None if what == "exit" => WaitFor::Exit,
+        None if what == "exit" => WaitFor::Exit(None),
+        Some(("exit", code)) => WaitFor::Exit(Some(code.parse().map_err(|_| wrong())?)),
         Some(("output", text)) if !text.is_empty() => WaitFor::Output(text.to_owned()),
         Some(("port", number)) => WaitFor::Port(number.parse().map_err(|_| wrong())?),
         _ => return Err(wrong()),
     };
     Ok(Some(VerifyBoot {
-        kernel: asked.kernel.as_ref().map(|path| environment.resolve(path)),
         wait_for,
         deadline: Duration::from_secs(asked.verify_timeout.unwrap_or(PATIENCE)),
     }))
