@@ -24,7 +24,7 @@ RUN apt-get update \\
 ";
 
 /// Enough for a busy machine without KVM.
-pub(crate) const PATIENCE: &str = "--verify-timeout=150";
+pub(crate) const PATIENCE: &str = "--verify-timeout=300";
 
 /// An image, and what is to be done with it.
 pub(crate) struct Image<'a> {

@@ -106,7 +106,7 @@ fn start(disk: &Verified, change: impl Fn(&[String]) -> Vec<String>) -> Finished
     let words: Vec<String> = words.map(str::to_owned).collect();
     let words = change(&words);
     Program::new("timeout")
-        .arg("150")
+        .arg("300")
         .args(words)
         .cwd(&disk.folder)
         .run()
