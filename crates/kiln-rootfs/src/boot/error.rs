@@ -1,5 +1,7 @@
 //! Why a disk is not good.
 
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -7,11 +9,9 @@ use kiln_sys::fs::FsError;
 use kiln_sys::process::Ended;
 
 /// Why a disk is not good, and what its console said.
-#[derive(Debug, thiserror::Error)]
-#[error("{problem}")]
+#[derive(Debug)]
 pub struct BootError {
     /// Why.
-    #[source]
     pub problem: BootProblem,
     /// What was on the console; of much, the end.
     pub console: String,
@@ -89,6 +89,19 @@ fn describe(ended: Ended) -> String {
     match ended {
         Ended::Exited(code) => format!("exit code {code}"),
         Ended::Signaled(number) => format!("killed by {}", kiln_sys::signal::name(number)),
+    }
+}
+
+impl fmt::Display for BootError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.problem.fmt(formatter)
+    }
+}
+
+impl Error for BootError {
+    /// What the problem says is not said twice.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.problem.source()
     }
 }
 
