@@ -232,6 +232,9 @@ impl Engine {
         reporter: &Reporter<'_>,
         cancel: &CancelToken,
     ) -> Result<(Option<Initrd>, Option<ManifestBoot>), RootfsError> {
+        if let Some(warning) = initrd::warning(request) {
+            reporter.warn(warning, None);
+        }
         let Some(kernel) = initrd::kernel(request)? else {
             return Ok((None, None));
         };

@@ -54,6 +54,27 @@ impl Initrd {
     }
 }
 
+/// What a disk can't do that is made without the initial file system it needs.
+pub(super) fn warning(request: &RootfsRequest) -> Option<&'static str> {
+    let edits = &request.edits;
+    let other_init = matches!(edits.init, RootfsInit::Systemd | RootfsInit::Custom { .. });
+    if request.initrd.is_some() {
+        None
+    } else if request.disk.verity {
+        Some(
+            "nobody checks the disk's hashes unless an initial file system does: \
+             `--initrd FILE` writes one",
+        )
+    } else if other_init && edits.root == Root::Overlay {
+        Some(
+            "the root can't be written to unless an initial file system lays memory over it: \
+             `--initrd FILE` writes one",
+        )
+    } else {
+        None
+    }
+}
+
 /// The kernel, where one is needed.
 pub(super) fn kernel(request: &RootfsRequest) -> Result<Option<PathBuf>, RootfsError> {
     if request.verify.is_none() && request.initrd.is_none() {
