@@ -28,5 +28,6 @@ mod profile;
 mod refuse;
 mod reproduce;
 mod rootfs;
+mod rootfs_documents;
 mod secrets;
 mod stop;

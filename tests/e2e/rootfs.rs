@@ -44,14 +44,19 @@ const PLAIN: [&str; 3] = ["rootfs-app", "--init", "none"];
 
 /// Runs `kiln rootfs` with these words, and returns the manifest.
 #[track_caller]
-fn make(kiln: &Kiln, disk: &Path, words: &[&str]) -> Value {
+pub(crate) fn make(kiln: &Kiln, disk: &Path, words: &[&str]) -> Value {
     let made = kiln.command().arg("rootfs").args(words).arg("--json");
     made.arg("-o").arg(disk).run().ok().json()
 }
 
 /// Runs what has to fail with this code and message, and checks that nothing is left.
 #[track_caller]
-fn check_refused(kiln: &Kiln, folder: &Path, words: &[&str], (code, message): (i32, &str)) {
+pub(crate) fn check_refused(
+    kiln: &Kiln,
+    folder: &Path,
+    words: &[&str],
+    (code, message): (i32, &str),
+) {
     let disk = folder.join("refused.ext4");
     let made = kiln
         .command()

@@ -50,6 +50,11 @@ pub(crate) const QUICKSTART: &[Need] = &[
 /// What the tests need beyond that. Without one of these, the tests that use it are skipped.
 pub(crate) const TESTS: &[Need] = &[
     need(
+        "openssl",
+        "openssl",
+        "makes keys, and checks what kiln signs",
+    ),
+    need(
         "dockerd",
         "docker.io",
         "loads and runs our images, and builds the same files by BuildKit",

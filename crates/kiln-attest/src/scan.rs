@@ -17,16 +17,20 @@ mod os_release;
 mod python;
 mod rpm;
 mod ruby;
+mod source;
 mod sqlite;
 #[cfg(test)]
 mod tests;
 mod text;
 mod walk;
 
+use std::io;
+
 use kiln_base::{CancelToken, Cancelled};
-use kiln_sys::fs::{Dir, FsError};
 
 use crate::inventory::Inventory;
+
+pub use source::{Bytes, Source, SourceEntry};
 
 /// Why a tree could not be scanned at all.
 #[derive(Debug, thiserror::Error)]
@@ -36,13 +40,13 @@ pub enum ScanError {
     Cancelled(#[from] Cancelled),
     /// The tree's own root could not be read.
     #[error("could not scan the root file system")]
-    Root(#[source] FsError),
+    Root(#[source] io::Error),
 }
 
-/// Finds the packages in the root file system `root`.
+/// Finds the packages in a root file system: a directory, or any other [`Source`].
 ///
 /// Only the root itself has to be readable; everything else that can't be read is one of the
 /// inventory's warnings.
-pub fn scan(root: &Dir, cancel: &CancelToken) -> Result<Inventory, ScanError> {
+pub fn scan(root: &impl Source, cancel: &CancelToken) -> Result<Inventory, ScanError> {
     walk::Scan::new(root, cancel).run()
 }

@@ -6,6 +6,7 @@ use kiln_base::Timestamp;
 use kiln_oci::Digest;
 use serde_json::{Map, Value, json};
 
+use crate::bill::{BillInfo, BillSubject, clean, is_url};
 use crate::inventory::{Inventory, OsRelease, Package, Warning};
 use crate::licence;
 use crate::statement::Predicate;
@@ -17,31 +18,18 @@ const DOCUMENT: &str = "SPDXRef-DOCUMENT";
 const ROOT: &str = "SPDXRef-DocumentRoot";
 const OS: &str = "SPDXRef-OperatingSystem";
 
-/// What a document says that is not in the tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpdxInfo {
-    /// What was scanned: an image's name, most often.
-    pub name: String,
-    /// When the document was made; whole seconds are written.
-    pub created: Timestamp,
-    /// A URI that no other document has, for example `https://example.com/name-UUID`.
-    pub namespace: String,
-    /// What made the document, for example `kiln-0.1.0`.
-    pub tool: String,
-}
-
 impl Inventory {
     /// The inventory as an SPDX document in JSON: equal inventories give equal bytes.
-    pub fn spdx(&self, info: &SpdxInfo) -> Vec<u8> {
+    pub fn spdx(&self, info: &BillInfo) -> Vec<u8> {
         self.document(info).to_string().into_bytes()
     }
 
     /// The SPDX document as the predicate of a statement.
-    pub fn predicate(&self, info: &SpdxInfo) -> Predicate {
+    pub fn predicate(&self, info: &BillInfo) -> Predicate {
         Predicate::of(SPDX_PREDICATE, &self.document(info))
     }
 
-    fn document(&self, info: &SpdxInfo) -> Value {
+    fn document(&self, info: &BillInfo) -> Value {
         let created = Timestamp::from_seconds(info.created.seconds()).to_string();
         let mut packages = vec![root(info)];
         let mut relationships = vec![relationship(DOCUMENT, "DESCRIBES", ROOT)];
@@ -85,17 +73,31 @@ impl Inventory {
 }
 
 /// The thing that was scanned.
-fn root(info: &SpdxInfo) -> Value {
-    json!({
-        "SPDXID": ROOT,
-        "name": clean(&info.name),
-        "downloadLocation": "NOASSERTION",
-        "filesAnalyzed": false,
-        "licenseConcluded": "NOASSERTION",
-        "licenseDeclared": "NOASSERTION",
-        "copyrightText": "NOASSERTION",
-        "primaryPackagePurpose": "CONTAINER",
-    })
+fn root(info: &BillInfo) -> Value {
+    let mut map = package_map(ROOT, &info.name);
+    map.insert("licenseDeclared".to_owned(), "NOASSERTION".into());
+    let purpose = match &info.subject {
+        BillSubject::Image => "CONTAINER",
+        BillSubject::Disk {
+            file,
+            digest,
+            image,
+        } => {
+            let sum = json!({
+                "algorithm": digest.algorithm().name().to_uppercase(),
+                "checksumValue": digest.hex(),
+            });
+            map.insert("checksums".to_owned(), json!([sum]));
+            map.insert("packageFileName".to_owned(), clean(file).into());
+            map.insert(
+                "sourceInfo".to_owned(),
+                format!("made from the image {image}").into(),
+            );
+            "FILE"
+        }
+    };
+    map.insert("primaryPackagePurpose".to_owned(), purpose.into());
+    Value::Object(map)
 }
 
 fn operating_system(os: &OsRelease) -> Value {
@@ -200,31 +202,6 @@ fn annotation(warning: &Warning, created: &str, tool: &str) -> Value {
         "annotationDate": created,
         "comment": clean(&format!("incomplete: `{}`: {}", warning.path, warning.reason)),
     })
-}
-
-/// SPDX wants an address, and a package may say anything.
-fn is_url(text: &str) -> bool {
-    let rest = ["https://", "http://", "ftp://", "git://"]
-        .iter()
-        .find_map(|scheme| text.strip_prefix(scheme));
-    let Some(rest) = rest else {
-        return false;
-    };
-    let host = rest.split(['/', '?', '#', ':']).next().unwrap_or_default();
-    !host.is_empty()
-        && host
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
-        && rest
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !b"<>\"`{}|\\^[]".contains(&b))
-}
-
-/// One line without control characters.
-fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use expect_test::expect_file;
 use super::*;
 use crate::{Checksum, Ecosystem, PackageUrl};
 
-fn info() -> SpdxInfo {
-    SpdxInfo {
+fn info() -> BillInfo {
+    BillInfo {
         name: "example.com/app:1".to_owned(),
+        subject: BillSubject::Image,
         created: Timestamp::new(1_700_000_000, 123),
         namespace: "https://example.com/spdx/app-7b0e".to_owned(),
         tool: "kiln-0.1.0".to_owned(),
@@ -52,21 +53,4 @@ fn a_document() {
     let predicate = inventory.predicate(&info());
     assert_eq!(predicate.kind(), "https://spdx.dev/Document");
     assert_eq!(predicate.as_json().as_bytes(), inventory.spdx(&info()));
-}
-
-#[test]
-fn homepages_are_addresses() {
-    assert!(is_url("https://example.com/a?b#c"));
-    assert!(is_url("http://example.com:80/"));
-    for text in [
-        "",
-        "example.com",
-        "https://",
-        "https://a b",
-        "https://a/\u{1}",
-        "javascript:x",
-        "https://a/<b>",
-    ] {
-        assert!(!is_url(text), "{text}");
-    }
 }

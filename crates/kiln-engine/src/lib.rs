@@ -87,7 +87,10 @@ pub use request::{
     Dockerfile, FileTimes, ImageOptions, LoadTarget, LocalMode, NamedContext, Output, Pull,
     RunRequest, SaveRequest, SshSource, Stdio, StepSettings, Trust, Ulimit, Volume,
 };
-pub use rootfs::{MergeError, RootfsEdits, RootfsError, RootfsInit, RootfsRequest, VerifyBoot};
+pub use rootfs::{
+    MergeError, RootfsBill, RootfsEdits, RootfsError, RootfsInit, RootfsRequest, RootfsSign,
+    VerifyBoot,
+};
 
 /// Builds images, and moves them between the store, registries, archives and container engines.
 #[derive(Debug)]

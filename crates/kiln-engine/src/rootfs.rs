@@ -13,6 +13,7 @@
 //! Deliberately absent: what may be taken from or put into a tree (`kiln-rootfs`), and formats
 //! (`kiln-disk`).
 
+mod bill;
 mod boot;
 mod commands;
 mod describe;
@@ -23,6 +24,7 @@ mod files;
 mod initrd;
 mod merge;
 mod output;
+mod sign;
 mod source;
 
 use std::collections::BTreeMap;
@@ -43,12 +45,15 @@ use kiln_rootfs::request::{DiskRequest, uuid_of};
 
 use crate::Engine;
 use crate::chain::Chain;
+use crate::output::is_special;
 use crate::reporter::Reporter;
 
+pub use bill::RootfsBill;
 pub use boot::VerifyBoot;
 pub use edit::{RootfsEdits, RootfsInit};
 pub use error::RootfsError;
 pub use merge::MergeError;
+pub use sign::RootfsSign;
 
 use disk::{Identity, Plan};
 use edit::Edited;
@@ -93,6 +98,10 @@ pub struct RootfsRequest {
     pub output: PathBuf,
     /// The manifest's file.
     pub manifest: Option<PathBuf>,
+    /// Bills of materials, each in a file of its own.
+    pub bills: Vec<RootfsBill>,
+    /// A signature of it all, in a file of its own.
+    pub sign: Option<RootfsSign>,
 }
 
 /// Times of the parts, as they are finished.
@@ -138,6 +147,7 @@ impl Engine {
         events: &dyn Events,
         cancel: &CancelToken,
     ) -> Result<Manifest, RootfsError> {
+        check_places(request)?;
         let reporter = Reporter::new(events).traced(&self.tracer);
         let mut watch = Stopwatch::start();
         let mut timings = ManifestTimings::default();
@@ -155,6 +165,7 @@ impl Engine {
         let image_contents = describe::contents(&merged.tree);
         let edited = edit_files(&mut merged, request, (&image, epoch), &reporter, cancel)?;
         timings.optimize = watch.lap();
+        let bills = bill::scan(&merged, &request.bills, &reporter, cancel)?;
         let identity = identity(request, &image, epoch);
         let (mut output, verity) =
             self.write_disk(request, (&merged, &identity), &reporter, cancel)?;
@@ -185,9 +196,17 @@ impl Engine {
             initrd: initrd.as_ref().and_then(Initrd::described).cloned(),
             timings,
         };
-        let manifest = facts.into_manifest();
+        let mut manifest = facts.into_manifest();
+        let mut beside = bills.write(&mut manifest, epoch);
+        manifest.signature = request.sign.as_ref().map(RootfsSign::describe);
+        if let Some(path) = &request.manifest {
+            beside.push((path.clone(), manifest.to_json()));
+        }
+        if let Some(sign) = &request.sign {
+            beside.push(sign.sign(&manifest, &beside)?);
+        }
         cancel.check()?;
-        output.keep(request.manifest.as_deref(), &manifest)?;
+        output.keep(&beside)?;
         initrd.map_or(Ok(()), Initrd::keep)?;
         Ok(manifest)
     }
@@ -334,6 +353,23 @@ fn epoch(request: &RootfsRequest, image: &Image) -> Timestamp {
 /// another one.
 fn clamp(request: &RootfsRequest, epoch: Timestamp) -> Option<Timestamp> {
     (request.epoch.is_some() || !request.commands.is_empty()).then_some(epoch)
+}
+
+/// Refuses files that could not all be there in the end.
+fn check_places(request: &RootfsRequest) -> Result<(), RootfsError> {
+    let bills = request.bills.iter().map(|bill| &bill.path);
+    let sign = request.sign.as_ref().map(|sign| &sign.path);
+    let places = [&request.output].into_iter().chain(&request.manifest);
+    let places: Vec<&PathBuf> = places.chain(bills).chain(sign).collect();
+    for (index, place) in places.iter().enumerate() {
+        if is_special(place) {
+            return Err(RootfsError::NotAFile(place.to_path_buf()));
+        }
+        if places[..index].contains(place) {
+            return Err(RootfsError::SameFile(place.to_path_buf()));
+        }
+    }
+    Ok(())
 }
 
 /// What makes a disk another one.

@@ -18,5 +18,7 @@ pub mod packages;
 pub mod paths;
 pub mod reach;
 pub mod request;
+pub mod sbom;
+pub mod sign;
 pub mod spec;
 pub mod vmm;

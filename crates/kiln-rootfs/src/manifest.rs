@@ -11,6 +11,7 @@ use kiln_sys::process::Ended;
 use serde_json::{Map, Value, json};
 
 use crate::request::{DiskFormat, FileCompression, uuid_text};
+use crate::sbom::BillFormat;
 use crate::vmm::Accelerator;
 
 /// The version of the document that is written.
@@ -29,6 +30,10 @@ pub struct Manifest {
     pub disk: ManifestDisk,
     /// What is on it.
     pub contents: ManifestContents,
+    /// Its bills of materials.
+    pub sboms: Vec<ManifestSbom>,
+    /// Its signature.
+    pub signature: Option<ManifestSignature>,
     /// What a kernel has to be told and to have.
     pub kernel: ManifestKernel,
     /// What was removed or changed, rule by rule.
@@ -128,6 +133,30 @@ pub struct ManifestContents {
     pub bytes: u64,
     /// The same of the image, before anything was removed or added.
     pub image_bytes: u64,
+}
+
+/// A signature in a file of its own, of the disk and of the documents that are made with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestSignature {
+    /// The file's name, without its folder.
+    pub file: String,
+    /// The digest of the public key in DER, in hexadecimal digits.
+    pub key: String,
+}
+
+/// A bill of materials in a file of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestSbom {
+    /// The file's name, without its folder.
+    pub file: String,
+    /// Its form.
+    pub format: BillFormat,
+    /// Bytes of the file.
+    pub size: u64,
+    /// Of the file.
+    pub digest: Digest,
+    /// How many packages it lists.
+    pub packages: u64,
 }
 
 /// What a kernel has to be told and to have.
@@ -248,6 +277,11 @@ impl Manifest {
                 "others": self.contents.others,
                 "bytes": self.contents.bytes,
             },
+            "sboms": self.sboms.iter().map(ManifestSbom::to_json).collect::<Vec<_>>(),
+            "signature": self.signature.as_ref().map(|signature| json!({
+                "file": signature.file,
+                "key": signature.key,
+            })),
             "kernel": {
                 "command_line": self.kernel.command_line,
                 "features": self.kernel.features,
@@ -375,6 +409,18 @@ impl ManifestDisk {
     }
 }
 
+impl ManifestSbom {
+    fn to_json(&self) -> Value {
+        json!({
+            "file": self.file,
+            "format": self.format.name(),
+            "size": self.size,
+            "digest": self.digest.as_str(),
+            "packages": self.packages,
+        })
+    }
+}
+
 impl ManifestChange {
     fn to_json(&self) -> Value {
         json!({
@@ -462,6 +508,8 @@ mod tests {
                 image_bytes: 7,
                 ..ManifestContents::default()
             },
+            sboms: Vec::new(),
+            signature: None,
             kernel: ManifestKernel {
                 command_line: "rw".to_owned(),
                 features: vec!["EXT4_FS".to_owned()],

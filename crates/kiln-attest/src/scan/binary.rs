@@ -3,9 +3,7 @@
 //! Only the two sections are read, never the whole program, and no offset or length in it decides
 //! an allocation without a limit.
 
-use std::fs::File;
 use std::io::Read as _;
-use std::os::unix::fs::FileExt as _;
 
 use flate2::read::ZlibDecoder;
 use serde::Deserialize;
@@ -13,6 +11,7 @@ use serde::Deserialize;
 use crate::inventory::{Ecosystem, Package};
 use crate::purl::PackageUrl;
 
+use super::source::Bytes;
 use super::text::bounded;
 
 /// The largest section that is read, in bytes.
@@ -26,7 +25,7 @@ const GO_STRINGS: usize = 32;
 const GO_FRAME: usize = 16;
 
 /// The packages that the program says it is made of.
-pub(super) fn read(file: &File) -> Result<Vec<Package>, String> {
+pub(super) fn read(file: &impl Bytes) -> Result<Vec<Package>, String> {
     let sections = Elf::open(file)?.sections()?;
     // The first of its name: a thousand sections may name the same bytes.
     let content = |name: &str| {
@@ -44,8 +43,8 @@ pub(super) fn read(file: &File) -> Result<Vec<Package>, String> {
 }
 
 /// The head of an ELF file: <https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html>.
-struct Elf<'a> {
-    file: &'a File,
+struct Elf<'a, F> {
+    file: &'a F,
     wide: bool,
     big_endian: bool,
     table: u64,
@@ -60,8 +59,8 @@ struct Section {
     size: u64,
 }
 
-impl<'a> Elf<'a> {
-    fn open(file: &'a File) -> Result<Self, String> {
+impl<'a, F: Bytes> Elf<'a, F> {
+    fn open(file: &'a F) -> Result<Self, String> {
         let mut head = [0; 64];
         at(file, &mut head, 0)?;
         let (wide, big_endian) = (head[4] == 2, head[5] == 2);
@@ -133,7 +132,7 @@ impl<'a> Elf<'a> {
 }
 
 impl Section {
-    fn read(&self, file: &File) -> Result<Vec<u8>, String> {
+    fn read(&self, file: &impl Bytes) -> Result<Vec<u8>, String> {
         if self.size > MAX_SECTION {
             return Err(format!("has a section `{}` that is too large", self.name));
         }
@@ -143,7 +142,7 @@ impl Section {
     }
 }
 
-fn at(file: &File, bytes: &mut [u8], offset: u64) -> Result<(), String> {
+fn at(file: &impl Bytes, bytes: &mut [u8], offset: u64) -> Result<(), String> {
     file.read_exact_at(bytes, offset)
         .map_err(|error| format!("is not a whole program: {error}"))
 }

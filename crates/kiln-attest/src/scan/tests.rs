@@ -509,8 +509,9 @@ fn check_document(files: &[(&str, Vec<u8>)]) {
     let program = dir.path().join("bin/go");
     fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
     let inventory = scanned(dir.path());
-    let info = crate::SpdxInfo {
+    let info = crate::BillInfo {
         name: "x".to_owned(),
+        subject: crate::BillSubject::Image,
         created: kiln_base::Timestamp::EPOCH,
         namespace: "https://example.com/x".to_owned(),
         tool: "kiln-0".to_owned(),
@@ -523,4 +524,8 @@ fn check_document(files: &[(&str, Vec<u8>)]) {
         .map(|p| p["SPDXID"].as_str().unwrap())
         .collect();
     assert_eq!(ids.len(), document["packages"].as_array().unwrap().len());
+    let other: serde_json::Value = serde_json::from_slice(&inventory.cyclonedx(&info)).unwrap();
+    let found = other["components"].as_array().unwrap().len();
+    // SPDX lists what was scanned as a package, too.
+    assert_eq!(found + 1, ids.len());
 }

@@ -1,13 +1,12 @@
 //! The one walk over the tree, and what is read on it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
-use std::os::unix::fs::FileExt as _;
+use std::io;
 
 use kiln_base::CancelToken;
-use kiln_sys::fs::{Dir, Entry, FileType, FsError, LastLink};
+use kiln_sys::fs::FileType;
 
+use super::source::{Bytes, Source, SourceEntry};
 use super::{ScanError, apk, binary, composer, deb, java, npm, os_release, python, rpm, ruby};
 use crate::inventory::{Inventory, OsRelease, Package};
 
@@ -46,8 +45,8 @@ enum Kind {
     Program,
 }
 
-pub(super) struct Scan<'a> {
-    root: &'a Dir,
+pub(super) struct Scan<'a, S> {
+    source: &'a S,
     cancel: &'a CancelToken,
     os: OsRelease,
     found: Inventory,
@@ -57,10 +56,10 @@ pub(super) struct Scan<'a> {
     copyright_budget: u64,
 }
 
-impl<'a> Scan<'a> {
-    pub(super) fn new(root: &'a Dir, cancel: &'a CancelToken) -> Self {
+impl<'a, S: Source> Scan<'a, S> {
+    pub(super) fn new(source: &'a S, cancel: &'a CancelToken) -> Self {
         Self {
-            root,
+            source,
             cancel,
             os: OsRelease::default(),
             found: Inventory::default(),
@@ -72,10 +71,11 @@ impl<'a> Scan<'a> {
     pub(super) fn run(mut self) -> Result<Inventory, ScanError> {
         self.cancel.check()?;
         self.read_os_release();
-        let entries = self.root.entries().map_err(ScanError::Root)?;
+        let root = self.source.root().map_err(ScanError::Root)?;
+        let entries = self.source.entries(&root).map_err(ScanError::Root)?;
         for entry in entries {
             if !SKIPPED.iter().any(|name| entry.name == *name) {
-                self.entry(self.root, &entry, "", 0)?;
+                self.entry(&root, &entry, "", 0)?;
             }
         }
         Ok(self.found)
@@ -84,7 +84,7 @@ impl<'a> Scan<'a> {
     fn read_os_release(&mut self) {
         for path in os_release::PATHS {
             // The first is a link to the second on most distributions.
-            let Ok(file) = self.root.open_file_in_root(path) else {
+            let Some(file) = self.source.find(path) else {
                 continue;
             };
             if let Some(bytes) = self.read(path, &file, MAX_MANIFEST) {
@@ -95,13 +95,13 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn dir(&mut self, dir: &Dir, path: &str, depth: usize) -> Result<(), ScanError> {
+    fn dir(&mut self, dir: &S::Dir, path: &str, depth: usize) -> Result<(), ScanError> {
         self.cancel.check()?;
         if depth > MAX_DEPTH {
             self.found.warn(path, "directories are nested too deeply");
             return Ok(());
         }
-        match dir.entries() {
+        match self.source.entries(dir) {
             Ok(entries) => {
                 for entry in &entries {
                     self.entry(dir, entry, path, depth)?;
@@ -114,8 +114,8 @@ impl<'a> Scan<'a> {
 
     fn entry(
         &mut self,
-        dir: &Dir,
-        entry: &Entry,
+        dir: &S::Dir,
+        entry: &SourceEntry,
         above: &str,
         depth: usize,
     ) -> Result<(), ScanError> {
@@ -126,14 +126,14 @@ impl<'a> Scan<'a> {
             format!("{above}/{name}")
         };
         match entry.file_type {
-            FileType::Dir => match dir.open_dir(&entry.name) {
+            FileType::Dir => match self.source.open_dir(dir, &entry.name) {
                 Ok(below) => self.dir(&below, &path, depth + 1)?,
                 Err(error) => self.unreadable(&path, &error),
             },
             FileType::File => {
-                if let Some(kind) = kind_of(&path).or_else(|| program(dir, entry)) {
+                if let Some(kind) = kind_of(&path).or_else(|| self.program(dir, entry)) {
                     self.cancel.check()?;
-                    match dir.open_file(&entry.name) {
+                    match self.source.open_file(dir, &entry.name) {
                         Ok(file) => self.file(&kind, &path, &file),
                         Err(error) => self.unreadable(&path, &error),
                     }
@@ -144,12 +144,11 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn unreadable(&mut self, path: &str, error: &FsError) {
-        self.found
-            .warn(path, format!("could not be read: {}", error.cause()));
+    fn unreadable(&mut self, path: &str, error: &io::Error) {
+        self.found.warn(path, format!("could not be read: {error}"));
     }
 
-    fn file(&mut self, kind: &Kind, path: &str, file: &File) {
+    fn file(&mut self, kind: &Kind, path: &str, file: &S::File) {
         if matches!(kind, Kind::Program) {
             match binary::read(file) {
                 Ok(packages) => self.add(path, packages),
@@ -237,8 +236,7 @@ impl<'a> Scan<'a> {
         }
         let path = format!("usr/share/doc/{doc}/copyright");
         // The folder may be a link to that of another package of the same source.
-        let found = self.root.resolve_in_root(&path, LastLink::Follow).ok();
-        let file = found.and_then(|place| place.dir.open_file(&place.name).ok());
+        let file = self.source.find(&path);
         let bytes = file.and_then(|file| self.read(&path, &file, limit));
         let used = bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
         self.copyright_budget = self.copyright_budget.saturating_sub(used);
@@ -248,22 +246,33 @@ impl<'a> Scan<'a> {
     }
 
     /// The whole file, or a warning.
-    fn read(&mut self, path: &str, file: &File, limit: u64) -> Option<Vec<u8>> {
-        let mut bytes = Vec::new();
-        match file.take(limit + 1).read_to_end(&mut bytes) {
-            Ok(_) if bytes.len() as u64 > limit => {
+    fn read(&mut self, path: &str, file: &S::File, limit: u64) -> Option<Vec<u8>> {
+        match file.read_limited(limit) {
+            Ok(None) => {
                 self.found.warn(
                     path,
                     format!("is larger than {limit} bytes and was not read"),
                 );
                 None
             }
-            Ok(_) => Some(bytes),
+            Ok(found) => found,
             Err(error) => {
-                self.found.warn(path, format!("could not be read: {error}"));
+                self.unreadable(path, &error);
                 None
             }
         }
+    }
+
+    /// Whether the file is a program in the format of Linux.
+    fn program(&self, dir: &S::Dir, entry: &SourceEntry) -> Option<Kind> {
+        let (mode, size) = self.source.mode_and_size(dir, &entry.name)?;
+        if mode & 0o111 == 0 || size < MIN_PROGRAM {
+            return None;
+        }
+        let file = self.source.open_file(dir, &entry.name).ok()?;
+        let mut magic = [0; 4];
+        file.read_exact_at(&mut magic, 0).ok()?;
+        (magic == *b"\x7fELF").then_some(Kind::Program)
     }
 }
 
@@ -301,16 +310,4 @@ fn kind_of(path: &str) -> Option<Kind> {
             _ => None,
         },
     }
-}
-
-/// Whether the file is a program in the format of Linux.
-fn program(dir: &Dir, entry: &Entry) -> Option<Kind> {
-    let metadata = dir.metadata(&entry.name).ok()?;
-    if metadata.mode & 0o111 == 0 || metadata.size < MIN_PROGRAM {
-        return None;
-    }
-    let file = dir.open_file(&entry.name).ok()?;
-    let mut magic = [0; 4];
-    file.read_exact_at(&mut magic, 0).ok()?;
-    (magic == *b"\x7fELF").then_some(Kind::Program)
 }

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_attest::{
-    Build, ConfigSource, Inventory, Material, Predicate, ProvenanceMode, Request, SecretUse,
-    SourceFile, SpdxInfo, Statement, Subject,
+    BillInfo, BillSubject, Build, ConfigSource, Inventory, Material, Predicate, ProvenanceMode,
+    Request, SecretUse, SourceFile, Statement, Subject,
 };
 use kiln_base::Timestamp;
 use kiln_graph::{Graph, Network, Op, RunMount, StepIndex};
@@ -158,8 +158,9 @@ impl<'m, 'a> Attester<'m, 'a> {
 
     fn bill(&self, inventory: &Inventory, platform: &Platform) -> Predicate {
         let name = self.build.request.tags.first();
-        let mut info = SpdxInfo {
+        let mut info = BillInfo {
             name: name.map_or_else(|| "sbom".to_owned(), kiln_oci::Reference::familiar),
+            subject: BillSubject::Image,
             created: self.finished,
             namespace: String::new(),
             tool: format!("kiln-{}", env!("CARGO_PKG_VERSION")),

@@ -66,6 +66,8 @@ impl Facts<'_> {
                 verity: self.verity,
             },
             contents: self.contents,
+            sboms: Vec::new(),
+            signature: None,
             kernel: ManifestKernel {
                 command_line: self.arguments.join(" "),
                 features: features.map(ToOwned::to_owned).collect(),

@@ -83,6 +83,15 @@ pub enum RootfsError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Its packages can't be listed.
+    #[error(transparent)]
+    Scan(kiln_attest::ScanError),
+    /// It can't be said in a statement what the disk is.
+    #[error(transparent)]
+    Statement(#[from] kiln_attest::PredicateError),
+    /// The key does not sign.
+    #[error("could not sign the disk: the system has no random numbers")]
+    Unsigned,
     /// The disk's name is too long.
     #[error("the label `{0}` has more than 16 bytes")]
     Label(String),
@@ -97,6 +106,9 @@ pub enum RootfsError {
     /// The disk's place is taken by something that is no file.
     #[error("`{}` is there and is no regular file", .0.display())]
     NotAFile(PathBuf),
+    /// Two things would be in one file.
+    #[error("`{}` can't be two files", .0.display())]
+    SameFile(PathBuf),
     /// The disk could not be written.
     #[error("could not write `{}`", path.display())]
     Write {

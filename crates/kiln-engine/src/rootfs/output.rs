@@ -11,7 +11,7 @@ use kiln_base::CancelToken;
 use kiln_disk::{Contents, Tree, Watermark, verity};
 use kiln_layer::{GzipLevel, LayerCompression, LayerOptions, ZstdLevel, recompress};
 use kiln_oci::{Digest, Digester};
-use kiln_rootfs::manifest::{Manifest, ManifestVerity};
+use kiln_rootfs::manifest::ManifestVerity;
 use kiln_rootfs::request::FileCompression;
 use kiln_sys::files;
 
@@ -263,29 +263,22 @@ impl Output {
         })
     }
 
-    /// Gives the disk its name, and writes its manifest.
-    pub(super) fn keep(
-        self,
-        manifest: Option<&Path>,
-        document: &Manifest,
-    ) -> Result<(), RootfsError> {
-        let beside = match manifest {
-            Some(path) => {
-                let (temporary, mut file) = Temporary::create(path, "")?;
-                file.write_all(&document.to_json())
-                    .map_err(|source| RootfsError::Write {
-                        path: path.to_owned(),
-                        source: source.into(),
-                    })?;
-                Some((temporary, path))
-            }
-            None => None,
-        };
-        self.temporary.keep(&self.path)?;
-        match beside {
-            Some((temporary, path)) => temporary.keep(path),
-            None => Ok(()),
+    /// Gives the disk its name, and writes the documents that are beside it.
+    pub(super) fn keep(self, documents: &[(PathBuf, Vec<u8>)]) -> Result<(), RootfsError> {
+        let mut beside = Vec::new();
+        for (path, bytes) in documents {
+            let (temporary, mut file) = Temporary::create(path, "")?;
+            file.write_all(bytes).map_err(|source| RootfsError::Write {
+                path: path.clone(),
+                source: source.into(),
+            })?;
+            beside.push((temporary, path));
         }
+        self.temporary.keep(&self.path)?;
+        for (temporary, path) in beside {
+            temporary.keep(path)?;
+        }
+        Ok(())
     }
 }
 

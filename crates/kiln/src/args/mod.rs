@@ -49,7 +49,9 @@ pub(crate) use lint::{LintArgs, LintFormat};
 pub(crate) use meta::{CompletionsArgs, ConfigArgs, ConfigCommand, ManArgs, VersionArgs};
 pub(crate) use output::{OutputSpec, OutputType, ParseOutputError};
 pub(crate) use profile::ProfileArgs;
-pub(crate) use rootfs::{DiskName, InitChoice, PackName, RootAccess, RootfsArgs};
+pub(crate) use rootfs::{
+    DiskName, InitChoice, PackName, RootAccess, RootfsArgs, RootfsCommand, RootfsVerifyArgs,
+};
 pub(crate) use run::RunArgs;
 pub(crate) use store::{DuArgs, PruneArgs};
 pub(crate) use transfer::{ArchiveName, LoadArgs, PullArgs, PushArgs, SaveArgs};

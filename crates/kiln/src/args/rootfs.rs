@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::global::ProgressChoice;
 use super::values::{Assignment, ByteSize, NetworkName};
@@ -13,7 +13,10 @@ use super::values::{Assignment, ByteSize, NetworkName};
 /// bytes. The disk appears under its name when it is complete, and beside it `FILE.json`, which says
 /// what is on it.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "\
 Examples:
   kiln rootfs debian:bookworm -o disk.ext4         an ext4, as small as it can be
   kiln rootfs app -o disk.ext4 --free 1G --journal with room to write
@@ -21,18 +24,24 @@ Examples:
   kiln rootfs app -o disk.ext4 --optimise balanced --harden --verify boot
   kiln rootfs oci-archive:app.tar -o disk.ext4.gz  from an archive, the file compressed
   kiln rootfs --config build.json -o disk.ext4     as builderd's configuration says
+  kiln rootfs app -o disk.ext4 --sbom --sign key.pem
+  kiln rootfs verify disk.ext4 --key key.pub.pem   is it what was signed?
 
 IMAGE is a name, ID or digest of the store; a name that the store does not have is pulled.
 `docker://NAME` is an image in a registry, `oci:DIR[:TAG]` one in an OCI layout, `oci-archive:FILE`
-and `docker-archive:FILE` one in an archive, and so is a path that begins with `/`, `./` or `../`.")]
+and `docker-archive:FILE` one in an archive, and so is a path that begins with `/`, `./` or `../`."
+)]
 pub(crate) struct RootfsArgs {
+    #[command(subcommand)]
+    pub(crate) about: Option<RootfsCommand>,
+
     /// The image; --config may name it instead
     #[arg(value_name = "IMAGE", required_unless_present = "config")]
     pub(crate) image: Option<String>,
 
     /// The disk's file
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: PathBuf,
+    #[arg(short, long, value_name = "FILE", required = true)]
+    pub(crate) output: Option<PathBuf>,
 
     /// Which platform's image, where a name has several
     #[arg(long, value_name = "PLATFORM")]
@@ -55,6 +64,17 @@ pub(crate) struct RootfsArgs {
     #[arg(long)]
     pub(crate) no_manifest: bool,
 
+    /// Write a bill of materials beside the disk: spdx, cyclonedx; or elsewhere, by `,dest=FILE`;
+    /// may be given several times [default: spdx]
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true,
+        default_missing_value = "spdx")]
+    pub(crate) sbom: Vec<String>,
+
+    /// Sign the disk and its documents with a private key, Ed25519 or ECDSA P-256 in PEM: a file,
+    /// or `env:NAME`; the signature is the disk's name with `.sig`
+    #[arg(long, value_name = "KEY")]
+    pub(crate) sign: Option<String>,
+
     /// Take what is asked for from builderd's JSON; flags are stronger
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -70,6 +90,35 @@ pub(crate) struct RootfsArgs {
     /// Print nothing but the disk's digest
     #[arg(short, long, conflicts_with = "json")]
     pub(crate) quiet: bool,
+}
+
+/// What is asked of a disk that is there.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RootfsCommand {
+    /// Check a disk's signature
+    Verify(RootfsVerifyArgs),
+}
+
+/// Check that a disk, and the documents beside it, are what was signed
+///
+/// The code is 9 if they are not, or if the signature is not by the key.
+#[derive(Debug, Args)]
+pub(crate) struct RootfsVerifyArgs {
+    /// The disk's file
+    #[arg(value_name = "DISK")]
+    pub(crate) disk: PathBuf,
+
+    /// The public key in PEM: a file, or `env:NAME`
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: String,
+
+    /// The signature [default: the disk's name with `.sig`]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signature: Option<PathBuf>,
+
+    /// Print what was checked as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What the disk is like.

@@ -56,6 +56,9 @@ fn rootfs(error: &RootfsError) -> Verdict {
             "choose another kernel, `--kernel FILE`; its modules are looked for in `lib/modules` \
              beside its folder and in `/lib/modules`",
         ),
+        RootfsError::SameFile(_) => {
+            USAGE.hint("name another one: `--sbom=FORMAT,dest=FILE`, `--manifest FILE`")
+        }
         RootfsError::Image(_)
         | RootfsError::Optimise(OptimiseError::Options(_))
         | RootfsError::Harden(HardenError::Preserve(_))
@@ -72,6 +75,9 @@ fn rootfs(error: &RootfsError) -> Verdict {
         | RootfsError::Write { .. }
         | RootfsError::Read { .. }
         | RootfsError::Compress(_)
+        | RootfsError::Scan(_)
+        | RootfsError::Statement(_)
+        | RootfsError::Unsigned
         | RootfsError::Fs(_) => MACHINE,
     }
 }

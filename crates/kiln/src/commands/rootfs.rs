@@ -1,6 +1,8 @@
 //! `kiln rootfs`: an image as a disk.
 
+mod bills;
 mod edits;
+mod sign;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,7 +17,7 @@ use kiln_rootfs::spec::{Source, Spec};
 use serde_json::json;
 
 use super::Invocation;
-use crate::args::{ByteSize, DiskName, PackName, RootfsArgs};
+use crate::args::{ByteSize, DiskName, PackName, RootfsArgs, RootfsCommand};
 use crate::error::CliError;
 use crate::interrupt;
 use crate::render::{Mode, Progress, Work};
@@ -24,6 +26,13 @@ use crate::settings::source_date_epoch;
 use crate::terminal::{self, print, tell};
 
 pub(super) fn rootfs(args: &RootfsArgs, invocation: &Invocation) -> Result<ExitCode, CliError> {
+    match &args.about {
+        Some(RootfsCommand::Verify(args)) => sign::verify(args, invocation),
+        None => make(args, invocation),
+    }
+}
+
+fn make(args: &RootfsArgs, invocation: &Invocation) -> Result<ExitCode, CliError> {
     let spec = match &args.config {
         Some(path) => {
             let text = kiln_sys::files::read_to_string(invocation.environment.resolve(path))
@@ -63,7 +72,7 @@ pub(super) fn rootfs(args: &RootfsArgs, invocation: &Invocation) -> Result<ExitC
     match mode {
         Mode::Quiet => print(&format!("{digest}\n"))?,
         Mode::Json | Mode::RawJson | Mode::None => {}
-        Mode::Tty | Mode::Plain => tell(&summary(&manifest, &args.output)),
+        Mode::Tty | Mode::Plain => tell(&summary(&manifest, &output(args))),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -76,8 +85,21 @@ fn summary(manifest: &Manifest, path: &Path) -> String {
     } else {
         format!(", {} as a file", ByteSize(disk.file_size))
     };
+    let beside = |name: &str| path.with_file_name(name).display().to_string();
+    let mut more = String::new();
+    for bill in &manifest.sboms {
+        let (name, count) = (bill.format.name(), bill.packages);
+        more.push_str(&format!("{name} {}: {count} packages\n", bill.file));
+    }
+    if let Some(signature) = &manifest.signature {
+        more.push_str(&format!(
+            "signature {}: by {}\n",
+            beside(&signature.file),
+            signature.key
+        ));
+    }
     format!(
-        "{} {}: {}{packed}, {} files of {}\n{}\n",
+        "{} {}: {}{packed}, {} files of {}\n{more}{}\n",
         disk.format.name(),
         path.display(),
         ByteSize(disk.size),
@@ -102,11 +124,14 @@ fn request(
         Some(seconds) => Some(Timestamp::from_seconds(seconds)),
         None => source_date_epoch(environment)?,
     };
-    let output = environment.resolve(&args.output);
+    let output = environment.resolve(&output(args));
+    let bills = bills::bills(&args.sbom, &output, environment)?;
+    let sign = args.sign.as_ref();
+    let sign = sign.map(|key| sign::sign(key, &output, environment));
     let manifest = match (&args.manifest, args.no_manifest) {
         (_, true) => None,
         (Some(path), false) => Some(environment.resolve(path)),
-        (None, false) => Some(beside(&output)),
+        (None, false) => Some(beside(&output, "json")),
     };
     let mut commands = spec.map_or_else(Vec::new, |spec| spec.commands.clone());
     commands.extend_from_slice(&args.content.commands);
@@ -128,7 +153,14 @@ fn request(
         labels: spec.map(|spec| spec.labels.clone()).unwrap_or_default(),
         output,
         manifest,
+        bills,
+        sign: sign.transpose()?,
     })
+}
+
+/// The disk's file, which only questions about disks don't have.
+fn output(args: &RootfsArgs) -> PathBuf {
+    args.output.clone().unwrap_or_default()
 }
 
 fn edits(
@@ -182,15 +214,15 @@ fn place(image: &str, resolve: impl Fn(&Path) -> PathBuf) -> String {
 }
 
 /// `disk.ext4` has `disk.ext4.json` beside it.
-fn beside(output: &Path) -> PathBuf {
+fn beside(output: &Path, extension: &str) -> PathBuf {
     let mut name = output.file_name().unwrap_or_default().to_owned();
-    name.push(".json");
+    name.push(format!(".{extension}"));
     output.with_file_name(name)
 }
 
 fn disk(args: &RootfsArgs, spec: Option<&Spec>) -> Result<DiskRequest, CliError> {
     let asked = &args.disk;
-    let (named_format, named_compression) = of_file_name(&args.output);
+    let (named_format, named_compression) = of_file_name(&output(args));
     let format = match asked.format {
         Some(DiskName::Ext4) => Some(DiskFormat::Ext4),
         Some(DiskName::Erofs) => Some(DiskFormat::Erofs),
@@ -254,7 +286,7 @@ mod tests {
     #[test]
     fn the_manifest_is_beside_the_disk() {
         assert_eq!(
-            beside(Path::new("/a/disk.ext4")),
+            beside(Path::new("/a/disk.ext4"), "json"),
             Path::new("/a/disk.ext4.json")
         );
     }
