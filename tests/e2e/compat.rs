@@ -15,7 +15,7 @@ mod expansion;
 mod instructions;
 mod lab;
 mod lint;
-mod net;
+pub(crate) mod net;
 mod others;
 mod outputs;
 mod reproducible;

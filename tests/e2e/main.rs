@@ -29,5 +29,6 @@ mod refuse;
 mod reproduce;
 mod rootfs;
 mod rootfs_documents;
+mod rootfs_sources;
 mod secrets;
 mod stop;

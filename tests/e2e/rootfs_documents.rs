@@ -103,6 +103,21 @@ case $2 in
 esac
 "#;
 
+/// Two pairs of keys, each with `.pub` for the public one.
+fn make_keys(openssl: &Path, folder: &Path) {
+    let curve = "ec_paramgen_curve:P-256";
+    for (name, words) in [
+        ("ed25519", &["-algorithm", "ed25519"][..]),
+        ("p256", &["-algorithm", "EC", "-pkeyopt", curve]),
+    ] {
+        let made = Program::new(openssl).cwd(folder).arg("genpkey");
+        let _ = made.args(words).args(["-out", name]).run().ok();
+        let public = format!("{name}.pub");
+        let words = ["pkey", "-in", name, "-pubout", "-out", &public];
+        let _ = Program::new(openssl).cwd(folder).args(words).run().ok();
+    }
+}
+
 #[test]
 fn a_signature_holds_for_one_disk_and_one_key() {
     base::run(
@@ -112,23 +127,7 @@ fn a_signature_holds_for_one_disk_and_one_key() {
             testkit::find_program("jq")?;
             let kiln = base::with_base(Who::Root)?;
             let folder = Scratch::folder("rootfs-signed");
-            let in_folder = |program: &Path| Program::new(program).cwd(&folder);
-            for (name, words) in [
-                ("ed25519", &["-algorithm", "ed25519"][..]),
-                (
-                    "p256",
-                    &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
-                ),
-            ] {
-                let made = in_folder(&openssl)
-                    .arg("genpkey")
-                    .args(words)
-                    .args(["-out", name]);
-                let _ = made.run().ok();
-                let public = format!("{name}.pub");
-                let public = ["pkey", "-in", name, "-pubout", "-out", &public];
-                let _ = in_folder(&openssl).args(public).run().ok();
-            }
+            make_keys(&openssl, &folder);
             let (disk, key) = (folder.join("disk.ext4"), folder.join("ed25519.pub"));
             for name in ["p256", "ed25519"] {
                 let private = fs::read_to_string(folder.join(name)).unwrap();
@@ -148,8 +147,12 @@ fn a_signature_holds_for_one_disk_and_one_key() {
                     &folder.join(&public),
                     (0, "disk.ext4.json: as it was signed"),
                 );
-                let shell =
-                    in_folder(Path::new("sh")).args(["-euc", BY_OPENSSL, "sh", "disk.ext4.sig"]);
+                let shell = Program::new("sh").cwd(&folder).args([
+                    "-euc",
+                    BY_OPENSSL,
+                    "sh",
+                    "disk.ext4.sig",
+                ]);
                 let _ = shell.arg(public).run().ok();
             }
             verify(

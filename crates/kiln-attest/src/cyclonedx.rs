@@ -1,4 +1,4 @@
-//! An [`Inventory`] as a CycloneDX 1.6 document: <https://cyclonedx.org/docs/1.6/json/>.
+//! An [`Inventory`] as a `CycloneDX` 1.6 document: <https://cyclonedx.org/docs/1.6/json/>.
 
 use kiln_base::Timestamp;
 use kiln_oci::Digest;
@@ -13,7 +13,7 @@ const ROOT: &str = "root";
 const OS: &str = "operating-system";
 
 impl Inventory {
-    /// The inventory as a CycloneDX document in JSON: equal inventories give equal bytes.
+    /// The inventory as a `CycloneDX` document in JSON: equal inventories give equal bytes.
     pub fn cyclonedx(&self, info: &BillInfo) -> Vec<u8> {
         let mut components = Vec::new();
         if let Some(os) = self.os.as_ref().filter(|os| !os.id.is_empty()) {
@@ -176,7 +176,7 @@ fn supplier(text: &str) -> Value {
     }
 }
 
-/// `SHA256` as CycloneDX writes it.
+/// `SHA256` as `CycloneDX` writes it.
 fn hash_name(algorithm: &str) -> String {
     let name = algorithm.to_uppercase();
     match name.strip_prefix("SHA") {
@@ -189,8 +189,10 @@ fn hash_name(algorithm: &str) -> String {
 fn serial_number(namespace: &str) -> String {
     let digest = Digest::sha256(namespace.as_bytes());
     let hex = digest.hex();
-    let [a, b, c, d, e] = [0..8, 8..12, 13..16, 17..20, 20..32].map(|part| &hex[part]);
-    format!("urn:uuid:{a}-{b}-8{c}-8{d}-{e}")
+    let part = |range: std::ops::Range<usize>| &hex[range];
+    let (low, mid, high) = (part(0..8), part(8..12), part(13..16));
+    let (clock, node) = (part(17..20), part(20..32));
+    format!("urn:uuid:{low}-{mid}-8{high}-8{clock}-{node}")
 }
 
 #[cfg(test)]

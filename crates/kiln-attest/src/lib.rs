@@ -3,7 +3,7 @@
 //!
 //! * [`AttestRequest`] is what `--attest`, `--sbom` and `--provenance` ask for.
 //! * [`scan`] finds the packages in a root file system, [`Inventory::spdx`] prints them as an SPDX
-//!   2.3 document, [`Inventory::cyclonedx`] as one of CycloneDX 1.6.
+//!   2.3 document, [`Inventory::cyclonedx`] as one of `CycloneDX` 1.6.
 //! * [`Build`] describes how an image was made, [`Build::predicate`] prints it as SLSA provenance.
 //! * [`Statement`] says that a predicate is about an image, [`attestation_manifest`] makes the
 //!   manifest that stands beside the image in its index.

@@ -5,8 +5,9 @@ use std::io::{Read as _, Seek as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use kiln_base::events::Silent;
 use kiln_base::{CancelToken, Timestamp};
-use kiln_dockerfile::gitref::GitScheme;
+use kiln_dockerfile::gitref::{GitRef, GitScheme};
 use kiln_fetch::Network;
 use kiln_fetch::git::{self, GitAuth, GitCommit, GitRequest, KnownHosts, find_credential};
 use kiln_fetch::http::{self, HttpOutcome, HttpRequest, Retry, Validators};
@@ -19,9 +20,9 @@ use kiln_sys::fs::{Dir, FileTime};
 
 use crate::Engine;
 use crate::chain::Chain;
-use crate::error::SourceError;
+use crate::error::{BuildError, SourceError};
 use crate::reporter::Reporter;
-use crate::request::{BuildRequest, SshSource};
+use crate::request::{BuildRequest, Context, SshSource};
 
 /// The folder of the store that holds bare repositories.
 const REPOSITORIES: &str = "git";
@@ -70,6 +71,32 @@ impl Engine {
 }
 
 impl Engine {
+    /// The commit that a request's context is now; `None` where it is no git repository.
+    ///
+    /// # Errors
+    ///
+    /// If the repository can't be reached, or has no such commit.
+    pub fn context_commit(
+        &self,
+        request: &BuildRequest,
+        cancel: &CancelToken,
+    ) -> Result<Option<String>, BuildError> {
+        let Context::Git(text) = &request.context else {
+            return Ok(None);
+        };
+        let Some(git) = GitRef::parse(text).map_err(|error| BuildError::Fetch(error.into()))?
+        else {
+            return Ok(None);
+        };
+        let reporter = Reporter::new(&Silent);
+        let fetcher = self.fetcher(request, &reporter, cancel);
+        let facts = fetcher.resolve(&RemoteSource::Git(git));
+        match facts.map_err(BuildError::Fetch)? {
+            SourceFacts::Git { commit, .. } => Ok(Some(commit)),
+            SourceFacts::Http { .. } => Ok(None),
+        }
+    }
+
     /// A file in the store's file system that is gone when it is closed, also by a crash.
     fn nameless_file(&self) -> Result<File, SourceError> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);

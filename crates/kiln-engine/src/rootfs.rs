@@ -363,10 +363,10 @@ fn check_places(request: &RootfsRequest) -> Result<(), RootfsError> {
     let places: Vec<&PathBuf> = places.chain(bills).chain(sign).collect();
     for (index, place) in places.iter().enumerate() {
         if is_special(place) {
-            return Err(RootfsError::NotAFile(place.to_path_buf()));
+            return Err(RootfsError::NotAFile((*place).clone()));
         }
         if places[..index].contains(place) {
-            return Err(RootfsError::SameFile(place.to_path_buf()));
+            return Err(RootfsError::SameFile((*place).clone()));
         }
     }
     Ok(())

@@ -27,6 +27,9 @@ const DOCKER_HUB_NAMES: [&str; 3] = ["docker.io", "index.docker.io", "registry-1
 /// Where credentials are looked for.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct CredentialSource {
+    /// What was given for these registries, by their hosts. It goes to no other, and for these
+    /// nothing else is looked for.
+    pub given: Vec<(String, Credential)>,
     /// Files of docker's form; the first that knows the registry wins. A file that is not there is
     /// passed over.
     pub files: Vec<PathBuf>,
@@ -43,7 +46,9 @@ impl fmt::Debug for CredentialSource {
             .iter()
             .map(|(name, _)| name)
             .collect();
+        let given: Vec<_> = self.given.iter().map(|(host, _)| host).collect();
         f.debug_struct("CredentialSource")
+            .field("given", &given)
             .field("files", &self.files)
             .field("helper_environment", &names)
             .finish()
@@ -110,6 +115,10 @@ impl CredentialSource {
         registry: &str,
         repository: &str,
     ) -> Result<Option<Credential>, CredentialError> {
+        let is_for = |host: &str| host_of(host) == canonical(registry);
+        if let Some((_, given)) = self.given.iter().find(|(host, _)| is_for(host)) {
+            return Ok(Some(given.clone()));
+        }
         for path in &self.files {
             let Some(bytes) = read(path)? else { continue };
             // What a parser says about the file may quote it, so the cause is dropped.
@@ -219,6 +228,11 @@ fn host_of(key: &str) -> String {
     scope.split('/').next().unwrap_or_default().to_owned()
 }
 
+/// Whether both are names of one registry: a host, or what docker's files have for it.
+pub fn is_same_registry(one: &str, other: &str) -> bool {
+    host_of(one) == host_of(other)
+}
+
 fn canonical(host: &str) -> &str {
     if DOCKER_HUB_NAMES.contains(&host) {
         DOCKER_HUB_NAMES[0]
@@ -279,11 +293,45 @@ mod tests {
         let path = directory.path().join("config.json");
         std::fs::write(&path, file).expect("written");
         let source = CredentialSource {
+            given: Vec::new(),
             files: vec![directory.path().join("missing.json"), path],
             helper_environment: Vec::new(),
         };
         let found = source.find(registry, repository).expect("readable");
         assert_eq!(shown(found), expected);
+    }
+
+    #[test]
+    fn what_is_given_goes_to_one_registry() {
+        let password = |word: &str| Credential::Password {
+            user: "g".to_owned(),
+            password: Secret::new(word.to_owned()),
+        };
+        let source = CredentialSource {
+            given: vec![
+                ("https://index.docker.io/v1/".to_owned(), password("hub")),
+                ("r.example:5000".to_owned(), password("own")),
+            ],
+            ..CredentialSource::default()
+        };
+        let check = |registry: &str, expected: &str| {
+            assert_eq!(shown(source.find(registry, "a/b").unwrap()), expected);
+        };
+        check("docker.io", "g:hub");
+        check("r.example:5000", "g:own");
+        for other in [
+            "r.example",
+            "r.example:5001",
+            "example:5000",
+            "x.r.example:5000",
+        ] {
+            check(other, "nobody");
+        }
+        let debug = format!("{source:?}");
+        assert!(
+            !debug.contains("own") && debug.contains("r.example:5000"),
+            "{debug}"
+        );
     }
 
     #[test]
@@ -330,6 +378,7 @@ mod tests {
         let mut search = directory.path().as_os_str().to_owned();
         search.push(":/usr/bin:/bin");
         let source = CredentialSource {
+            given: Vec::new(),
             files: vec![path],
             helper_environment: vec![("PATH".into(), search)],
         };
@@ -351,6 +400,7 @@ mod tests {
         let path = directory.path().join("config.json");
         std::fs::write(&path, r#"{"auths":{"a.b":{"auth":hunter2}}}"#).expect("written");
         let source = CredentialSource {
+            given: Vec::new(),
             files: vec![path],
             helper_environment: Vec::new(),
         };

@@ -33,7 +33,7 @@ mod push;
 
 pub use client::Client;
 pub use config::{ClientCertificate, ClientConfig, HostConfig, Proxy, RetryPolicy};
-pub use credentials::{Credential, CredentialError, CredentialSource};
+pub use credentials::{Credential, CredentialError, CredentialSource, is_same_registry};
 pub use error::{Attempt, Failure, RegistryError};
 pub use helper::HelperError;
 pub use manifest::Resolved;

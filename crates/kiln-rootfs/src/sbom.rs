@@ -24,7 +24,7 @@ use crate::paths::{self, ReadAt, Reader};
 pub enum BillFormat {
     /// SPDX 2.3, as JSON.
     Spdx,
-    /// CycloneDX 1.6, as JSON.
+    /// `CycloneDX` 1.6, as JSON.
     CycloneDx,
 }
 

@@ -8,13 +8,15 @@
 //! Deliberately absent: tenants, quotas, webhooks and retries, which are a server's.
 
 mod object;
+mod source;
 
 use std::collections::BTreeMap;
 
-use kiln_base::Secret;
 use serde_json::Value;
 
 use self::object::{Meaning, Object};
+use self::source::source;
+pub use self::source::{ArchiveSource, GitAuth, GitSource, ImageAuth, Source};
 use crate::request::{DiskFormat, FileCompression, Overrides};
 
 /// A build as builderd's configuration describes it.
@@ -42,52 +44,21 @@ pub struct Spec {
     pub preserve: Vec<String>,
     /// Commands that are run in the image before the disk is made.
     pub commands: Vec<String>,
+    /// What the build may take.
+    pub limits: Limits,
     /// What the build is called.
     pub name: Option<String>,
     /// Labels of the build.
     pub labels: BTreeMap<String, String>,
 }
 
-/// What a disk is made from.
-#[derive(Debug)]
-pub enum Source {
-    /// An image.
-    Image {
-        /// Its name.
-        name: String,
-        /// Who fetches it.
-        auth: Option<ImageAuth>,
-    },
-    /// A git repository with a Dockerfile.
-    Git(GitSource),
-}
-
-/// Credentials for a registry.
-#[derive(Debug)]
-pub struct ImageAuth {
-    /// The registry that they are for; the image's own where it is `None`.
-    pub registry: Option<String>,
-    /// The user.
-    pub username: Option<String>,
-    /// The password, or a token that stands for it.
-    pub password: Secret<String>,
-}
-
-/// A git repository with a Dockerfile.
-#[derive(Debug)]
-pub struct GitSource {
-    /// Its URL.
-    pub url: String,
-    /// A branch, tag or commit.
-    pub reference: Option<String>,
-    /// The directory in it that is built.
-    pub context: Option<String>,
-    /// The Dockerfile in that directory.
-    pub dockerfile: Option<String>,
-    /// A token for the server.
-    pub token: Option<Secret<String>>,
-    /// Build arguments.
-    pub build_args: BTreeMap<String, String>,
+/// What a build may take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Seconds that it may take.
+    pub seconds: Option<u64>,
+    /// Whether its commands have no network.
+    pub no_network: bool,
 }
 
 /// What the machine's first process is.
@@ -164,15 +135,30 @@ pub enum SpecError {
 }
 
 /// Things of a server, which one command does not have.
-const SERVICE: &[&str] = &[
-    "webhook",
-    "retry_policy",
-    "tenant",
-    "limits",
-    "suggested_asset_id",
+const SERVICE: &[&str] = &["webhook", "retry_policy", "tenant", "suggested_asset_id"];
+/// Limits of a service that has many tenants, or of machines that it starts.
+const SERVICE_LIMITS: &[&str] = &[
+    "max_memory_bytes",
+    "max_cpu_cores",
+    "max_concurrent_builds",
+    "max_daily_builds",
+    "max_storage_bytes",
+    "allowed_registries",
+    "allowed_git_hosts",
+    "allow_privileged_builds",
+    "blocked_commands",
+    "sandbox_level",
 ];
 /// Strategies that need a builder of their own.
-const BUILDERS: &[&str] = &["go_api", "sinatra", "nodejs", "archive_strategy"];
+const BUILDERS: &[&str] = &["go_api", "sinatra", "nodejs"];
+/// What an archive's own builder would be told.
+const ARCHIVE_BUILDER: &[&str] = &[
+    "build_script",
+    "runtime",
+    "version",
+    "dependencies",
+    "output_path",
+];
 
 impl Spec {
     /// Reads a configuration: `{"config": {…}}`, or what is in `config` alone.
@@ -201,6 +187,9 @@ impl Spec {
         if let Some(strategy) = config.object(&["strategy"])? {
             spec.take_strategy(strategy)?;
         }
+        if let Some(limits) = config.object(&["limits"])? {
+            spec.take_limits(limits)?;
+        }
         config.finish()?;
         Ok(spec)
     }
@@ -218,6 +207,7 @@ impl Spec {
             exclude: Vec::new(),
             preserve: Vec::new(),
             commands: Vec::new(),
+            limits: Limits::default(),
             name: None,
             labels: BTreeMap::new(),
         }
@@ -290,7 +280,31 @@ impl Spec {
         if let Some(git) = strategy.object(&["git_strategy"])? {
             self.take_git_strategy(git)?;
         }
+        if let Some(archive) = strategy.object(&["archive_strategy"])? {
+            archive.refuse(
+                ARCHIVE_BUILDER,
+                "kiln builds an archive by the Dockerfile in it, which says all of this",
+            )?;
+            archive.finish()?;
+        }
         strategy.finish()
+    }
+
+    fn take_limits(&mut self, mut limits: Object<'_>) -> Result<(), SpecError> {
+        limits.refuse(
+            SERVICE_LIMITS,
+            "it is for a service with tenants, not for one disk",
+        )?;
+        let given = |number: Option<u64>| number.filter(|number| *number > 0);
+        let disk = given(limits.number(&["max_disk_bytes"])?);
+        let both = [self.size_limit, disk];
+        self.size_limit = both.into_iter().flatten().min();
+        let seconds = given(limits.number(&["timeout_seconds"])?);
+        let minutes = given(limits.number(&["max_build_time_minutes"])?);
+        let minutes = minutes.map(|minutes| minutes.saturating_mul(60));
+        self.limits.seconds = [seconds, minutes].into_iter().flatten().min();
+        self.limits.no_network = limits.given_switch("allow_external_network")? == Some(false);
+        limits.finish()
     }
 
     fn take_git_strategy(&mut self, mut git: Object<'_>) -> Result<(), SpecError> {
@@ -319,97 +333,6 @@ impl Spec {
         git.switch(&["cache_dependencies"])?;
         git.finish()
     }
-}
-
-fn source(config: &mut Object<'_>) -> Result<Source, SpecError> {
-    let mut source = config.need_object("source")?;
-    source.refuse(
-        &["archive"],
-        "archives of source code are not built yet; unpack it and use `kiln build`",
-    )?;
-    let image = source.object(&["docker_image"])?;
-    let git = source.object(&["git_repository"])?;
-    let found = match (image, git) {
-        (Some(image), None) => docker_image(image)?,
-        (None, Some(git)) => git_repository(git)?,
-        (Some(image), Some(git)) => {
-            return Err(SpecError::Both(
-                image.path().to_owned(),
-                git.path().to_owned(),
-            ));
-        }
-        (None, None) => {
-            return Err(SpecError::Missing(format!(
-                "{}.docker_image",
-                source.path()
-            )));
-        }
-    };
-    source.finish()?;
-    Ok(found)
-}
-
-fn docker_image(mut image: Object<'_>) -> Result<Source, SpecError> {
-    let name = image.need_text("image_uri")?;
-    let path = image.path().to_owned();
-    let auth = match image.object(&["registry_auth", "auth"])? {
-        None => None,
-        Some(mut auth) => {
-            let registry = auth.text(&["registry"])?;
-            let username = auth.text(&["username"])?;
-            let password = auth.text(&["password"])?;
-            let token = auth.text(&["token"])?;
-            let place = auth.path().to_owned();
-            let both = |one: &str, other: &str| {
-                SpecError::Both(format!("{place}.{one}"), format!("{place}.{other}"))
-            };
-            let password = match (password, token) {
-                (Some(_), Some(_)) => return Err(both("password", "token")),
-                (Some(secret), None) | (None, Some(secret)) => secret,
-                (None, None) => return Err(SpecError::Missing(format!("{place}.password"))),
-            };
-            auth.finish()?;
-            Some(ImageAuth {
-                registry,
-                username,
-                password: Secret::new(password),
-            })
-        }
-    };
-    if !image.texts(&["pull_tags"])?.is_empty() {
-        return Err(SpecError::Unsupported {
-            path: format!("{path}.pull_tags"),
-            why: "a disk is made from one image, which `image_uri` names with its tag",
-        });
-    }
-    image.finish()?;
-    Ok(Source::Image { name, auth })
-}
-
-fn git_repository(mut git: Object<'_>) -> Result<Source, SpecError> {
-    let url = git.text(&["clone_url", "repository_url"])?;
-    let url = url.ok_or_else(|| SpecError::Missing(format!("{}.clone_url", git.path())))?;
-    let reference = git.text(&["ref"])?;
-    let context = git.text(&["build_context"])?;
-    let dockerfile = git.text(&["dockerfile_path"])?;
-    let mut token = None;
-    if let Some(mut auth) = git.object(&["auth"])? {
-        auth.refuse(
-            &["username", "password", "ssh_key"],
-            "name a `token`, or use `kiln build` with `--secret` or `--ssh` first",
-        )?;
-        token = auth.text(&["token"])?.map(Secret::new);
-        auth.finish()?;
-    }
-    git.finish()?;
-    Ok(Source::Git(GitSource {
-        url,
-        reference,
-        context,
-        dockerfile,
-        token,
-        build_args: BTreeMap::new(),
-    }))
 }
 
 /// The protocol's names and numbers, and the documentation's names.

@@ -31,10 +31,6 @@ pub(crate) enum Exit {
     Authentication,
     Usage,
     Resources,
-    #[expect(
-        dead_code,
-        reason = "part of the contract; nothing has a time limit yet"
-    )]
     Timeout,
     Cancelled,
     /// `kiln diff`: the images differ.

@@ -71,15 +71,15 @@ pub trait Bytes {
 }
 
 impl Source for Dir {
-    type Dir = Dir;
+    type Dir = Self;
     type File = File;
 
-    fn root(&self) -> io::Result<Dir> {
-        self.try_clone().map_err(cause)
+    fn root(&self) -> io::Result<Self> {
+        self.try_clone().map_err(|error| cause(&error))
     }
 
-    fn entries(&self, dir: &Dir) -> io::Result<Vec<SourceEntry>> {
-        let entries = dir.entries().map_err(cause)?.into_iter();
+    fn entries(&self, dir: &Self) -> io::Result<Vec<SourceEntry>> {
+        let entries = dir.entries().map_err(|error| cause(&error))?.into_iter();
         let entries = entries.map(|entry| SourceEntry {
             name: entry.name,
             file_type: entry.file_type,
@@ -87,15 +87,15 @@ impl Source for Dir {
         Ok(entries.collect())
     }
 
-    fn open_dir(&self, dir: &Dir, name: &OsStr) -> io::Result<Dir> {
-        dir.open_dir(name).map_err(cause)
+    fn open_dir(&self, dir: &Self, name: &OsStr) -> io::Result<Self> {
+        dir.open_dir(name).map_err(|error| cause(&error))
     }
 
-    fn open_file(&self, dir: &Dir, name: &OsStr) -> io::Result<File> {
-        dir.open_file(name).map_err(cause)
+    fn open_file(&self, dir: &Self, name: &OsStr) -> io::Result<File> {
+        dir.open_file(name).map_err(|error| cause(&error))
     }
 
-    fn mode_and_size(&self, dir: &Dir, name: &OsStr) -> Option<(u32, u64)> {
+    fn mode_and_size(&self, dir: &Self, name: &OsStr) -> Option<(u32, u64)> {
         let metadata = dir.metadata(name).ok()?;
         Some((metadata.mode, metadata.size))
     }
@@ -107,7 +107,7 @@ impl Source for Dir {
 }
 
 /// The system's reason alone: what is read is named by the scan.
-fn cause(error: FsError) -> io::Error {
+fn cause(error: &FsError) -> io::Error {
     let cause = error.cause();
     match cause.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),

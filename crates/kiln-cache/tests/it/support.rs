@@ -22,6 +22,7 @@ pub(crate) fn config() -> &'static ClientConfig {
     CONFIG.get_or_init(|| ClientConfig {
         hosts: BTreeMap::new(),
         credentials: CredentialSource {
+            given: Vec::new(),
             files: Vec::new(),
             helper_environment: Vec::new(),
         },

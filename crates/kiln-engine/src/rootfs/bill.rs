@@ -41,7 +41,7 @@ pub(super) fn scan<'a>(
     let inventory = reporter.step("scan for packages", cancel, |_| {
         sbom::inventory(&merged.tree, &merged.files, cancel).map_err(|error| match error {
             ScanError::Cancelled(cancelled) => RootfsError::from(cancelled),
-            error => RootfsError::Scan(error),
+            error @ ScanError::Root(_) => RootfsError::Scan(error),
         })
     })?;
     for warning in &inventory.warnings {

@@ -19,6 +19,7 @@ pub(crate) fn client(hosts: &[(&str, HostConfig)], credentials: Option<&Path>) -
             .map(|(host, config)| ((*host).to_owned(), config.clone()))
             .collect::<BTreeMap<_, _>>(),
         credentials: CredentialSource {
+            given: Vec::new(),
             files: credentials.map(Path::to_owned).into_iter().collect(),
             helper_environment: Vec::new(),
         },

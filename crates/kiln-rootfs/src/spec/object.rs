@@ -108,10 +108,23 @@ impl<'a> Object<'a> {
         text(path, value).map(Some)
     }
 
+    /// A text that is not empty.
+    pub(super) fn given_text(&mut self, name: &str) -> Result<Option<String>, SpecError> {
+        Ok(self.text(&[name])?.filter(|text| !text.is_empty()))
+    }
+
     pub(super) fn need_text(&mut self, name: &str) -> Result<String, SpecError> {
         let missing = SpecError::Missing(place(&self.path, name));
         let found = self.text(&[name])?.filter(|text| !text.is_empty());
         found.ok_or(missing)
+    }
+
+    /// A switch, where what is not said is not the same as what is off.
+    pub(super) fn given_switch(&mut self, name: &str) -> Result<Option<bool>, SpecError> {
+        if self.fields.contains_key(name) {
+            return self.switch(&[name]).map(Some);
+        }
+        Ok(None)
     }
 
     pub(super) fn switch(&mut self, names: &[&str]) -> Result<bool, SpecError> {

@@ -192,3 +192,120 @@ fn a_name_is_given_once() {
          `config.target.microvm_rootfs.init_strategy` can't both be given",
     );
 }
+
+/// The source that a configuration names, as Rust shows it: without what is secret.
+#[track_caller]
+fn check_source(source: &str, expected: &str) {
+    let text = format!(r#"{{"source": {source}, "target": {{"microvm_rootfs": {{}}}}}}"#);
+    let shown = match Spec::parse(&text) {
+        Ok(spec) => format!("{:?}", spec.source),
+        Err(error) => error.to_string(),
+    };
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn credentials_are_whole() {
+    let image = |auth: &str| format!(r#"{{"docker_image": {{"image_uri": "a", "auth": {auth}}}}}"#);
+    let with = |auth: &str| format!("Image {{ name: \"a\", auth: {auth} }}");
+    check_source(&image("{}"), &with("None"));
+    check_source(&image(r#"{"username": "", "password": ""}"#), &with("None"));
+    check_source(
+        &image(r#"{"token": "t", "registry": "ghcr.io"}"#),
+        &with(
+            "Some(ImageAuth { registry: Some(\"ghcr.io\"), username: None, password: [secret] })",
+        ),
+    );
+    let place = "source.docker_image.auth";
+    check_source(
+        &image(r#"{"password": "p"}"#),
+        &format!("`{place}.username` is missing"),
+    );
+    check_source(
+        &image(r#"{"username": "u"}"#),
+        &format!("`{place}.password` is missing"),
+    );
+    check_source(
+        &image(r#"{"username": "u", "password": "p", "token": "t"}"#),
+        &format!("`{place}.password` and `{place}.token` can't both be given"),
+    );
+    let git =
+        |auth: &str| format!(r#"{{"git_repository": {{"clone_url": "u.git", "auth": {auth}}}}}"#);
+    let with = |auth: &str| {
+        format!(
+            "Git(GitSource {{ url: \"u.git\", reference: None, context: None, dockerfile: None, \
+             auth: {auth}, build_args: {{}} }})"
+        )
+    };
+    check_source(&git(r#"{"token": "t"}"#), &with("Some(Token([secret]))"));
+    check_source(
+        &git(r#"{"username": "u", "token": "t"}"#),
+        &with("Some(Password { user: \"u\", password: [secret] })"),
+    );
+    check_source(
+        &git(r#"{"ssh_key": "-----BEGIN"}"#),
+        "`source.git_repository.auth.ssh_key` can't be done: keys stay in an agent: leave it out, \
+         and name the agent by `--ssh default`",
+    );
+}
+
+#[test]
+fn archives_have_a_url_and_one_header() {
+    let archive =
+        |more: &str| format!(r#"{{"archive": {{"download_url": "https://a/b.tar.gz"{more}}}}}"#);
+    let with = |header: &str| {
+        format!("Archive(ArchiveSource {{ url: \"https://a/b.tar.gz\", authorization: {header} }})")
+    };
+    check_source(&archive(r#", "format": "tar.gz""#), &with("None"));
+    let header = r#", "auth_headers": {"authorization": "Bearer x"}"#;
+    check_source(&archive(header), &with("Some([secret])"));
+    check_source(
+        &archive(r#", "auth_headers": {"X-Key": "x"}"#),
+        "`source.archive.auth_headers.X-Key` can't be done: `Authorization` is the only header \
+         that is sent",
+    );
+    check_source(
+        &archive(r#", "archive_type": "zip""#),
+        "`source.archive.archive_type` is `zip`; it can be tar, tar.gz, tar.xz, tar.bz2, tar.zst",
+    );
+    check_source(
+        &archive(r#", "build_context": "sub""#),
+        "`source.archive.build_context` can't be done: an archive is built as a whole",
+    );
+    check_source(
+        r#"{"archive": {}}"#,
+        "`source.archive.download_url` is missing",
+    );
+    check_source(
+        r#"{"archive": {}, "git_repository": {}}"#,
+        "`source.git_repository` and `source.archive` can't both be given",
+    );
+}
+
+#[test]
+fn limits_of_one_build_are_kept() {
+    let parse = |limits: &str| {
+        let text = format!(
+            r#"{{"source": {{"docker_image": {{"image_uri": "a"}}}}, "limits": {limits},
+            "target": {{"microvm_rootfs": {{"size_limit_bytes": 100}}}}}}"#
+        );
+        match Spec::parse(&text) {
+            Ok(spec) => format!("{:?} {:?}", spec.size_limit, spec.limits),
+            Err(error) => error.to_string(),
+        }
+    };
+    let with = |size: u32, limits: &str| format!("Some({size}) Limits {{ {limits} }}");
+    assert_eq!(parse("{}"), with(100, "seconds: None, no_network: false"));
+    assert_eq!(
+        parse(r#"{"max_disk_bytes": "50", "timeout_seconds": 90, "max_build_time_minutes": 1}"#),
+        with(50, "seconds: Some(60), no_network: false")
+    );
+    assert_eq!(
+        parse(r#"{"allow_external_network": false, "max_disk_bytes": 200}"#),
+        with(100, "seconds: None, no_network: true")
+    );
+    assert_eq!(
+        parse(r#"{"sandbox_level": 2}"#),
+        "`limits.sandbox_level` can't be done: it is for a service with tenants, not for one disk"
+    );
+}

@@ -23,6 +23,7 @@ Examples:
   kiln rootfs app -o disk.erofs --compression lz4  read only, and smaller
   kiln rootfs app -o disk.ext4 --optimise balanced --harden --verify boot
   kiln rootfs oci-archive:app.tar -o disk.ext4.gz  from an archive, the file compressed
+  kiln rootfs --build . -o disk.ext4               build the image first
   kiln rootfs --config build.json -o disk.ext4     as builderd's configuration says
   kiln rootfs app -o disk.ext4 --sbom --sign key.pem
   kiln rootfs verify disk.ext4 --key key.pub.pem   is it what was signed?
@@ -36,7 +37,8 @@ pub(crate) struct RootfsArgs {
     pub(crate) about: Option<RootfsCommand>,
 
     /// The image; --config may name it instead
-    #[arg(value_name = "IMAGE", required_unless_present = "config")]
+    #[arg(value_name = "IMAGE", required_unless_present_any = ["config", "context"],
+        conflicts_with = "context")]
     pub(crate) image: Option<String>,
 
     /// The disk's file
@@ -46,6 +48,9 @@ pub(crate) struct RootfsArgs {
     /// Which platform's image, where a name has several
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<String>,
+
+    #[command(flatten, next_help_heading = "Build")]
+    pub(crate) build: RootfsBuildArgs,
 
     #[command(flatten, next_help_heading = "Disk")]
     pub(crate) disk: DiskArgs,
@@ -79,6 +84,10 @@ pub(crate) struct RootfsArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
+    /// How long all of it may take, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) timeout: Option<u64>,
+
     /// Print the manifest
     #[arg(long)]
     pub(crate) json: bool,
@@ -90,6 +99,42 @@ pub(crate) struct RootfsArgs {
     /// Print nothing but the disk's digest
     #[arg(short, long, conflicts_with = "json")]
     pub(crate) quiet: bool,
+}
+
+/// An image that is built first, as `kiln build` does it.
+#[derive(Debug, Args)]
+pub(crate) struct RootfsBuildArgs {
+    /// Build the image first, from a directory, a git repository or an archive at a URL, or `-`
+    #[arg(long = "build", value_name = "PATH|URL|-")]
+    pub(crate) context: Option<String>,
+
+    /// The Dockerfile: a path, a URL, `-` for standard input [default: PATH/Dockerfile]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<String>,
+
+    /// Build this stage instead of the last
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) target: Option<String>,
+
+    /// A value for an ARG; without `=VALUE` it is taken from the environment
+    #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
+    pub(crate) build_args: Vec<Assignment>,
+
+    /// A secret from a file or a variable, as in `id=key,src=key.pem` or `id=token,env=TOKEN`
+    #[arg(long = "secret", value_name = "SPEC")]
+    pub(crate) secrets: Vec<String>,
+
+    /// An SSH agent or keys: `default` for the running agent, `ID=SOCKET` or `ID=KEY,KEY`
+    #[arg(long = "ssh", value_name = "SPEC")]
+    pub(crate) ssh: Vec<String>,
+
+    /// Run every step, whatever the cache has
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+
+    /// Ask the registry for each base image, even if the store has it
+    #[arg(long)]
+    pub(crate) pull: bool,
 }
 
 /// What is asked of a disk that is there.

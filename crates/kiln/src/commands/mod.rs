@@ -26,7 +26,7 @@ use std::time::SystemTime;
 use kiln_base::Timestamp;
 use kiln_base::trace::Tracer;
 use kiln_engine::Engine;
-use kiln_registry::Client;
+use kiln_registry::{Client, Credential};
 use kiln_store::{Clock, Store};
 use kiln_sys::namespace::{self, Grade, GradeWish};
 
@@ -94,10 +94,16 @@ impl Invocation {
 
     /// The engine on the store; see [`Invocation::open_store`].
     fn open_engine(&self) -> Result<Engine, CliError> {
+        self.open_engine_with(Vec::new())
+    }
+
+    /// The same, with credentials for these registries.
+    fn open_engine_with(&self, given: Vec<(String, Credential)>) -> Result<Engine, CliError> {
         let (store, grade) = self.open_store()?;
         let _span = self.tracer.span("make the client");
         let seed = u64::from(std::process::id());
-        let config = settings::client_config(&self.settings, &self.environment, seed);
+        let mut config = settings::client_config(&self.settings, &self.environment, seed);
+        config.credentials.given = given;
         let settings = kiln_engine::Settings {
             grade,
             jobs: self.settings.jobs,

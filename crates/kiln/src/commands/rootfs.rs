@@ -1,8 +1,10 @@
 //! `kiln rootfs`: an image as a disk.
 
 mod bills;
+mod deadline;
 mod edits;
 mod sign;
+mod source;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,15 +15,17 @@ use kiln_rootfs::manifest::Manifest;
 use kiln_rootfs::request::{
     DiskFormat, DiskRequest, FileCompression, InnerCompression, of_file_name, parse_uuid,
 };
-use kiln_rootfs::spec::{Source, Spec};
+use kiln_rootfs::spec::Spec;
 use serde_json::json;
 
+use self::deadline::Deadline;
+use self::source::{From, InTurn};
 use super::Invocation;
-use crate::args::{ByteSize, DiskName, PackName, RootfsArgs, RootfsCommand};
+use crate::args::{ByteSize, DiskName, NetworkName, PackName, RootfsArgs, RootfsCommand};
 use crate::error::CliError;
 use crate::interrupt;
 use crate::render::{Mode, Progress, Work};
-use crate::settings::build::network;
+use crate::settings::build::network as engine_network;
 use crate::settings::source_date_epoch;
 use crate::terminal::{self, print, tell};
 
@@ -33,18 +37,16 @@ pub(super) fn rootfs(args: &RootfsArgs, invocation: &Invocation) -> Result<ExitC
 }
 
 fn make(args: &RootfsArgs, invocation: &Invocation) -> Result<ExitCode, CliError> {
-    let spec = match &args.config {
-        Some(path) => {
-            let text = kiln_sys::files::read_to_string(invocation.environment.resolve(path))
-                .map_err(CliError::usage)?;
-            Some(Spec::parse(&text).map_err(|error| {
-                CliError::from(error).about(format!("could not use `{}`", path.display()))
-            })?)
-        }
-        None => None,
+    let spec = read_spec(args, invocation)?;
+    let spec = spec.as_ref();
+    let limits = spec.map(|spec| spec.limits).unwrap_or_default();
+    let network = match args.content.network {
+        None if limits.no_network => NetworkName::None,
+        _ => invocation.settings.network,
     };
-    let request = request(args, spec.as_ref(), invocation)?;
-    let engine = invocation.open_engine()?;
+    let mut request = request(args, spec, network, invocation)?;
+    let wish = source::wish(args, spec, network, invocation)?;
+    let engine = invocation.open_engine_with(wish.given)?;
     let mode = match (args.json, args.quiet) {
         (_, true) => Mode::Quiet,
         _ => terminal::mode(invocation.settings.progress, &invocation.environment),
@@ -52,12 +54,46 @@ fn make(args: &RootfsArgs, invocation: &Invocation) -> Result<ExitCode, CliError
     let progress = Progress::begin(Work::Rootfs, mode, invocation.style, invocation.log());
     let cancel = CancelToken::new();
     let watch = interrupt::watch(cancel.clone(), progress.notes());
-    let result = engine.rootfs(&request, &progress.events(), &cancel);
-    drop(watch);
-    let manifest = match result {
-        Ok(manifest) => manifest,
-        Err(error) => return Err(progress.fail(error.into())),
+    let seconds = args.timeout.or(limits.seconds);
+    let deadline = seconds.map(|seconds| Deadline::begin(seconds, &cancel));
+    let events = InTurn::new(progress.events());
+    let image = match wish.from {
+        From::Image(name) => Ok(place(&name, |path| invocation.environment.resolve(path))),
+        From::Build(plan) => source::build(&engine, *plan, &events, &cancel),
     };
+    let result = image.and_then(|image| {
+        request.image = image;
+        Ok(engine.rootfs(&request, &events.next(), &cancel)?)
+    });
+    drop(watch);
+    let manifest = match (result, deadline) {
+        (Ok(manifest), _) => manifest,
+        (Err(error), Some(deadline)) => return Err(progress.fail(deadline.explain(error))),
+        (Err(error), None) => return Err(progress.fail(error)),
+    };
+    conclude(args, &request, &manifest, progress, mode)
+}
+
+fn read_spec(args: &RootfsArgs, invocation: &Invocation) -> Result<Option<Spec>, CliError> {
+    let Some(path) = &args.config else {
+        return Ok(None);
+    };
+    let text = kiln_sys::files::read_to_string(invocation.environment.resolve(path))
+        .map_err(CliError::usage)?;
+    let spec = Spec::parse(&text).map_err(|error| {
+        CliError::from(error).about(format!("could not use `{}`", path.display()))
+    })?;
+    Ok(Some(spec))
+}
+
+/// Says what was made.
+fn conclude(
+    args: &RootfsArgs,
+    request: &RootfsRequest,
+    manifest: &Manifest,
+    progress: Progress,
+    mode: Mode,
+) -> Result<ExitCode, CliError> {
     let digest = manifest.disk.digest.to_string();
     progress.succeed(&json!({
         "rootfs.digest": digest,
@@ -72,7 +108,7 @@ fn make(args: &RootfsArgs, invocation: &Invocation) -> Result<ExitCode, CliError
     match mode {
         Mode::Quiet => print(&format!("{digest}\n"))?,
         Mode::Json | Mode::RawJson | Mode::None => {}
-        Mode::Tty | Mode::Plain => tell(&summary(&manifest, &output(args))),
+        Mode::Tty | Mode::Plain => tell(&summary(manifest, &output(args))),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -112,14 +148,10 @@ fn summary(manifest: &Manifest, path: &Path) -> String {
 fn request(
     args: &RootfsArgs,
     spec: Option<&Spec>,
+    network: NetworkName,
     invocation: &Invocation,
 ) -> Result<RootfsRequest, CliError> {
     let (settings, environment) = (&invocation.settings, &invocation.environment);
-    let image = match (&args.image, spec) {
-        (Some(image), _) => image.clone(),
-        (None, Some(spec)) => source(spec)?,
-        (None, None) => return Err(CliError::usage("no image is named")),
-    };
     let epoch = match args.disk.source_date_epoch {
         Some(seconds) => Some(Timestamp::from_seconds(seconds)),
         None => source_date_epoch(environment)?,
@@ -138,11 +170,12 @@ fn request(
     let disk = disk(args, spec)?;
     let resolved = |path: &Option<PathBuf>| path.as_ref().map(|path| environment.resolve(path));
     Ok(RootfsRequest {
-        image: place(&image, |path| environment.resolve(path)),
+        // Known when it is there.
+        image: String::new(),
         platform: settings.platform()?.clone(),
         is_platform_fixed: args.platform.is_some(),
         commands,
-        network: network(settings.network),
+        network: engine_network(network),
         edits: edits(args, spec, &disk, invocation)?,
         verify: edits::verify(args)?,
         kernel: resolved(&args.machine.kernel),
@@ -177,21 +210,6 @@ fn edits(
         overrides: edits::overrides(args, spec, environment)?,
         root: edits::root(args, disk)?,
     })
-}
-
-/// The image that a configuration names.
-fn source(spec: &Spec) -> Result<String, CliError> {
-    match &spec.source {
-        Source::Image { auth: Some(_), .. } => Err(CliError::usage(
-            "credentials in a configuration can't be used yet",
-        )
-        .hint("log in: `docker login` or `podman login`, and leave them out")),
-        Source::Image { name, auth: None } => Ok(name.clone()),
-        Source::Git(_) => Err(
-            CliError::usage("a git repository can't be a disk's source yet")
-                .hint("build it first: `kiln build -t NAME URL`, then `kiln rootfs NAME`"),
-        ),
-    }
 }
 
 /// The image's name as the engine takes it: places of files from the root.

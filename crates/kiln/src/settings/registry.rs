@@ -22,6 +22,7 @@ pub(crate) fn client_config(
             .map(|(host, entry)| (host.clone(), host_config(entry)))
             .collect(),
         credentials: CredentialSource {
+            given: Vec::new(),
             files: credential_files(environment),
             helper_environment: environment.all(),
         },
