@@ -21,7 +21,7 @@ fn a_bill_lists_what_is_on_the_disk() {
     base::run("rootfs_documents::a_bill_lists_what_is_on_the_disk", || {
         let kiln = base::with_base(Who::Root)?;
         let folder = Scratch::folder("rootfs-bill");
-        let remove = "dpkg --purge --force-all hostname";
+        let remove = "dpkg --purge --force-all hostname && rm -rf /var/log/* /var/cache/*";
         let words = [
             "--run",
             remove,

@@ -71,7 +71,7 @@ fn a_repository_is_built_first() {
         let path = config(&folder, &source(json!({})), &strategy);
         let words = ["--config", path.to_str().unwrap()];
         make_by(&kiln, &disk, &words);
-        assert_eq!(content(&disk, "/from-git"), "one");
+        assert_eq!(content(&disk, "/from-git"), "one\n");
         let dockerfile = folder.join("Dockerfile");
         let text = "FROM scratch\nARG COMMIT OTHER\nCOPY <<EOF /said\n$COMMIT $OTHER\nEOF\n";
         fs::write(&dockerfile, text).unwrap();

@@ -284,9 +284,12 @@ impl Engine {
             return Ok(());
         }
         let name = format!("unpack {}", image.descriptor().digest);
-        reporter.step(&name, cancel, |number| {
+        let unpacked = reporter.step(&name, cancel, |number| {
             self.unpack_chain(chain, (reporter, number), cancel)
-        })?;
+        });
+        // What fails after it was told to stop did not fail by itself.
+        cancel.check()?;
+        unpacked?;
         Ok(())
     }
 

@@ -6,6 +6,7 @@ mod edits;
 mod sign;
 mod source;
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -121,18 +122,13 @@ fn summary(manifest: &Manifest, path: &Path) -> String {
     } else {
         format!(", {} as a file", ByteSize(disk.file_size))
     };
-    let beside = |name: &str| path.with_file_name(name).display().to_string();
     let mut more = String::new();
     for bill in &manifest.sboms {
         let (name, count) = (bill.format.name(), bill.packages);
-        more.push_str(&format!("{name} {}: {count} packages\n", bill.file));
+        _ = writeln!(more, "{name} {}: {count} packages", bill.file);
     }
     if let Some(signature) = &manifest.signature {
-        more.push_str(&format!(
-            "signature {}: by {}\n",
-            beside(&signature.file),
-            signature.key
-        ));
+        _ = writeln!(more, "signature {}: by {}", signature.file, signature.key);
     }
     format!(
         "{} {}: {}{packed}, {} files of {}\n{more}{}\n",

@@ -37,9 +37,9 @@ impl Deadline {
         }
     }
 
-    /// The error that the user is told, if this one is of the time that ran out.
+    /// The error that the user is told: what fails after it was told to stop did not fail by itself.
     pub(super) fn explain(&self, error: CliError) -> CliError {
-        if error.exit == Exit::Cancelled && self.is_over.load(Ordering::SeqCst) {
+        if self.is_over.load(Ordering::SeqCst) {
             let plural = if self.seconds == 1 { "" } else { "s" };
             let text = format!(
                 "the disk was not made within {} second{plural}",

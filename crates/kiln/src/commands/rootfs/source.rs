@@ -188,8 +188,9 @@ fn git_address(git: &GitSource) -> Result<String, CliError> {
     }
     // Servers take both; only this one is told from an archive's.
     let is_web = address.starts_with("https://") || address.starts_with("http://");
-    if is_web && !address.trim_end_matches('/').ends_with(".git") {
-        address = format!("{}.git", address.trim_end_matches('/'));
+    if is_web {
+        let plain = address.trim_end_matches('/');
+        address = format!("{}.git", plain.strip_suffix(".git").unwrap_or(plain));
     }
     let reference = git.reference.as_deref().unwrap_or_default();
     let context = git.context.as_deref().filter(|context| *context != ".");
