@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod build;
+pub mod disk;
 pub mod watchdog;
 
 /// The parts of a text, which lines of `%%` stand between: the first, and the second where there is

@@ -1,4 +1,4 @@
-//! The cpio writer: archives that the kernel unpacks as its initial file system ("newc", described
+//! cpio, written and read back without trust: archives that the kernel unpacks as its initial file system ("newc", described
 //! in the kernel's `Documentation/driver-api/early-userspace/buffer-format.rst`).
 //!
 //! Names are in lexical order, each directory before what is in it, the root as `.`. Of several
@@ -16,10 +16,13 @@ use std::num::NonZeroUsize;
 
 use kiln_base::CancelToken;
 
+mod reader;
+
 use crate::stream::{Source, each, unreadable, write_at};
 use crate::{Contents, File, Inode, Node, NodeId, Tree};
 
 pub use crate::stream::WriteError;
+pub use reader::{Facts, Reader};
 
 /// Bytes before a name.
 const HEADER: u64 = 110;

@@ -1,4 +1,4 @@
-//! The erofs writer: read-only disks, plain or compressed by LZ4.
+//! erofs: read-only disks, plain or compressed by LZ4, written from a tree and read back without trust.
 //!
 //! The format is the kernel's, `Documentation/filesystems/erofs.rst`, with blocks of 4 KiB. On the
 //! disk are, in this order: a block with the superblock, what files and directories fill blocks
@@ -36,10 +36,12 @@ mod index;
 mod inode;
 mod layout;
 mod place;
+mod reader;
 mod write;
 mod xattrs;
 
 pub use crate::stream::WriteError;
+pub use reader::{Facts, OpenFile, Reader};
 
 use layout::Layout;
 use xattrs::Shared;

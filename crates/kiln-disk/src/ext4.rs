@@ -35,5 +35,5 @@ mod xattr;
 
 pub use options::{Growth, Options, PlanError};
 pub use plan::{Plan, plan};
-pub use reader::{Checksums, DiskSource, Facts, FileContent, ReadError, Reader};
+pub use reader::{Checksums, DiskSource, Facts, FileContent, OpenFile, ReadError, Reader};
 pub use write::{WriteError, Written};

@@ -1,4 +1,4 @@
-//! The squashfs writer: compressed read-only disks of version 4.0, as the kernel's
+//! squashfs: compressed read-only disks of version 4.0, written and read back without trust, as the kernel's
 //! `Documentation/filesystems/squashfs.rst` describes them.
 //!
 //! Contents come first, in the tree's order: files smaller than a block are compressed together,
@@ -29,10 +29,12 @@ mod data;
 mod directory;
 mod inode;
 mod metadata;
+mod reader;
 mod tables;
 mod xattrs;
 
 pub use crate::stream::WriteError;
+pub use reader::{Facts, OpenFile, Reader};
 
 use codec::Codecs;
 use tables::Ids;

@@ -21,7 +21,9 @@ use std::os::unix::fs::FileExt;
 use kiln_base::{CancelToken, Cancelled};
 use sha2::{Digest, Sha256};
 
+use crate::read::fields::{array, at16, at32, at64};
 use crate::stream::each;
+use crate::{DiskSource, ReadError};
 
 /// Bytes of a block, of data and of hashes.
 const BLOCK: u64 = 4096;
@@ -193,6 +195,77 @@ impl Plan {
     }
 }
 
+/// What a tree that is on a disk says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Where its superblock is, in bytes.
+    pub offset: u64,
+    /// Where it ends, in bytes.
+    pub end: u64,
+    /// How many bytes it is over.
+    pub data_size: u64,
+    /// The UUID in the superblock.
+    pub uuid: [u8; 16],
+    /// What is hashed before every block.
+    pub salt: Vec<u8>,
+    /// The hash that vouches for everything, as the tree has it: whether the blocks below are what
+    /// it says was not looked at.
+    pub root: [u8; 32],
+}
+
+/// Looks for a tree that begins at `offset`; none if there is none, or one that [`plan`] would not
+/// make: with another hash, or other blocks.
+///
+/// # Errors
+///
+/// See [`ReadError`].
+pub fn find<D: DiskSource>(disk: &D, offset: u64) -> Result<Option<Facts>, ReadError> {
+    let size = disk.size()?;
+    let is_there = offset.checked_add(BLOCK).is_some_and(|end| end <= size);
+    if !is_there {
+        return Ok(None);
+    }
+    let mut raw = [0; 512];
+    disk.read_exact_at(&mut raw, offset)?;
+    let salt_length = usize::from(at16(&raw, 80));
+    let block = BLOCK as u32;
+    let is_known = raw.starts_with(b"verity\0\0")
+        && at32(&raw, 8) == 1
+        && at32(&raw, 12) == 1
+        && raw[32..64].starts_with(b"sha256\0")
+        && (at32(&raw, 64), at32(&raw, 68)) == (block, block)
+        && salt_length <= SALT_MAX;
+    let options = Options {
+        uuid: array(&raw, 16),
+        salt: raw[88..88 + salt_length.min(SALT_MAX)].to_vec(),
+    };
+    let data_size = at64(&raw, 72).saturating_mul(BLOCK);
+    let is_known = is_known && data_size <= size && data_size.is_multiple_of(BLOCK);
+    let Some(plan) = plan(data_size, &options).ok().filter(|_| is_known) else {
+        return Ok(None);
+    };
+    let end = offset.saturating_add(plan.size());
+    if end > size {
+        return Ok(None);
+    }
+    // The highest level comes first; over a single block there is none.
+    let top = if plan.levels.is_empty() {
+        0
+    } else {
+        offset + BLOCK
+    };
+    let mut block = vec![0; BLOCK as usize];
+    disk.read_exact_at(&mut block, top)?;
+    Ok(Some(Facts {
+        offset,
+        end,
+        data_size,
+        root: Hasher::new(&options.salt).block(&block),
+        uuid: options.uuid,
+        salt: options.salt,
+    }))
+}
+
 /// Blocks that are hashed: the data, or hashes of others.
 #[derive(Debug, Clone, Copy)]
 struct Level<'a> {
@@ -205,7 +278,8 @@ struct Level<'a> {
 
 impl Level<'_> {
     fn read(&self, buffer: &mut [u8], first: u64) -> Result<(), WriteError> {
-        let read = self.file.read_exact_at(buffer, self.offset + first * BLOCK);
+        let offset = self.offset + first * BLOCK;
+        let read = FileExt::read_exact_at(self.file, buffer, offset);
         read.map_err(self.failed)
     }
 }

@@ -4,9 +4,9 @@ use super::layout::Area;
 use super::{BLOCK, Compression, Options};
 
 /// Where the superblock is in its block.
-const START: usize = 1024;
+pub(super) const START: usize = 1024;
 
-const MAGIC: u32 = 0xe0f5_e1e2;
+pub(super) const MAGIC: u32 = 0xe0f5_e1e2;
 
 /// The block with the superblock has a checksum; times are of the last change.
 const COMPATIBLE: u32 = 0x1 | 0x2;
@@ -71,7 +71,7 @@ pub(super) fn superblock(options: &Options, facts: &Facts) -> Vec<u8> {
 
 /// CRC-32C without the inversion at its end, as the kernel has it. Of one block, so a table would
 /// cost more than it saves.
-fn crc32c(bytes: &[u8]) -> u32 {
+pub(super) fn crc32c(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     for byte in bytes {
         crc ^= u32::from(*byte);

@@ -13,14 +13,14 @@ use super::BLOCK;
 const HEADER: u64 = 8;
 
 /// Packs of 16 entries have 32 bytes, and begin at multiples of 32.
-const LARGE: Pack = Pack {
+pub(super) const LARGE: Pack = Pack {
     entries: 16,
     bytes: 32,
     bits: 14,
 };
 
 /// Packs of 2 entries have 8 bytes.
-const SMALL: Pack = Pack {
+pub(super) const SMALL: Pack = Pack {
     entries: 2,
     bytes: 8,
     bits: 16,
@@ -29,18 +29,18 @@ const SMALL: Pack = Pack {
 /// There are packs of 16 entries; clusters can have several blocks, with either of two compressors.
 const ADVICE: u16 = 0x1 | 0x2 | 0x4;
 
-const PLAIN: u32 = 0;
-const HEAD: u32 = 1;
-const OTHER: u32 = 2;
+pub(super) const PLAIN: u32 = 0;
+pub(super) const HEAD: u32 = 1;
+pub(super) const OTHER: u32 = 2;
 
 /// Marks a count of blocks.
-const COUNT: u32 = 1 << 11;
+pub(super) const COUNT: u32 = 1 << 11;
 
 #[derive(Debug, Clone, Copy)]
-struct Pack {
-    entries: u64,
-    bytes: u64,
-    bits: u32,
+pub(super) struct Pack {
+    pub(super) entries: u64,
+    pub(super) bytes: u64,
+    pub(super) bits: u32,
 }
 
 /// A cluster: how many of a file's blocks it holds, and in how many blocks; none if as they are.
@@ -52,7 +52,7 @@ pub(super) struct Cluster {
 
 /// How many small packs come first, so that large ones begin where they have to; how many large
 /// ones there are; and how many small ones are after them.
-fn packs(start: u64, blocks: u64) -> [u64; 3] {
+pub(super) fn packs(start: u64, blocks: u64) -> [u64; 3] {
     let base = start.next_multiple_of(8) + HEADER;
     let before = (base.next_multiple_of(LARGE.bytes) - base) / 4;
     if before >= blocks {

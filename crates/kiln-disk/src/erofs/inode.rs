@@ -12,10 +12,10 @@ pub(super) const COMPACT: u64 = 32;
 pub(super) const EXTENDED: u64 = 64;
 
 /// How an inode's data is found.
-const FLAT_PLAIN: u16 = 0;
-const FLAT_INLINE: u16 = 2;
-const COMPRESSED: u16 = 3;
-const CHUNKED: u16 = 4;
+pub(super) const FLAT_PLAIN: u16 = 0;
+pub(super) const FLAT_INLINE: u16 = 2;
+pub(super) const COMPRESSED: u16 = 3;
+pub(super) const CHUNKED: u16 = 4;
 
 /// Whether an inode can be on an erofs disk.
 pub(super) fn check(tree: &Tree, id: NodeId) -> Result<(), PlanError> {

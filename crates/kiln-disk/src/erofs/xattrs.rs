@@ -8,7 +8,7 @@ use kiln_sys::xattr::Xattr;
 use crate::{Attributes, NodeId, Tree};
 
 /// Bytes before an inode's attributes.
-const HEADER: usize = 12;
+pub(super) const HEADER: usize = 12;
 
 /// An inode's attributes can take this many units of 4 bytes after the header.
 const MOST_UNITS: usize = 0xfffe;
@@ -17,7 +17,7 @@ const MOST_UNITS: usize = 0xfffe;
 const MOST_SHARED: usize = 255;
 
 /// Prefixes of names, and the numbers that stand for them.
-const PREFIXES: [(&[u8], u8); 5] = [
+pub(super) const PREFIXES: [(&[u8], u8); 5] = [
     (b"user.", 1),
     (b"system.posix_acl_access", 2),
     (b"system.posix_acl_default", 3),

@@ -8,16 +8,13 @@
 //! and what only old or unusual disks have: files without extents, contents within inodes.
 
 mod content;
-mod disk;
 mod extents;
 mod facts;
-mod fields;
 mod inode;
 mod tree;
 mod xattr;
 
-pub use content::FileContent;
-pub use disk::DiskSource;
+pub use content::{FileContent, OpenFile};
 pub use facts::Facts;
 
 use std::sync::Mutex;
@@ -27,6 +24,8 @@ use fields::{at16, at32};
 
 use super::checksum::crc;
 use super::format::index;
+pub use crate::read::{DiskSource, ReadError};
+use crate::read::{damaged, fields};
 
 /// Whether sums are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,28 +34,6 @@ pub enum Checksums {
     Verified,
     /// They are ignored, to see what can be read of a damaged disk.
     Ignored,
-}
-
-/// Why a disk can't be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The file can't be read.
-    #[error("could not read the disk")]
-    Disk(#[from] std::io::Error),
-    /// It is something else.
-    #[error("this is no ext4 file system")]
-    NotExt4,
-    /// It has what this reader does not know.
-    #[error("the file system has {0}, which kiln can't read")]
-    Unsupported(String),
-    /// It contradicts itself, or is cut off.
-    #[error("{object} is damaged: {problem}")]
-    Damaged {
-        /// What is.
-        object: String,
-        /// How.
-        problem: &'static str,
-    },
 }
 
 /// An open disk.
@@ -87,7 +64,7 @@ impl<D: DiskSource> Reader<D> {
         let mut super_block = [0; 1024];
         disk.read_exact_at(&mut super_block, 1024)
             .map_err(|error| match error.kind() {
-                std::io::ErrorKind::UnexpectedEof => ReadError::NotExt4,
+                std::io::ErrorKind::UnexpectedEof => ReadError::Format("ext4"),
                 _ => ReadError::Disk(error),
             })?;
         let (facts, geometry) = facts::parse(&super_block, disk.size()?, checksums)?;
@@ -97,6 +74,10 @@ impl<D: DiskSource> Reader<D> {
             geometry,
             recent: Mutex::default(),
         })
+    }
+
+    pub(crate) fn disk(&self) -> &D {
+        &self.disk
     }
 
     /// What the file system says of itself.
@@ -141,7 +122,3 @@ impl<D: DiskSource> Reader<D> {
 }
 
 const WRONG_SUM: &str = "its checksum is wrong";
-
-fn damaged(object: String, problem: &'static str) -> ReadError {
-    ReadError::Damaged { object, problem }
-}

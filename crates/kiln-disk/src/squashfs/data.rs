@@ -9,7 +9,7 @@ use super::{SUPERBLOCK, WriteError, Writer, too_large};
 const WORK: u64 = 1 << 20;
 
 /// Marks a block that is as it is.
-const PLAIN: u32 = 1 << 24;
+pub(super) const PLAIN: u32 = 1 << 24;
 
 /// Where a file's content is.
 #[derive(Debug, Clone, Copy)]

@@ -6,7 +6,7 @@ use super::codec::Codecs;
 pub(super) const METADATA: usize = 8192;
 
 /// Marks a block that is as it is.
-const PLAIN: u16 = 1 << 15;
+pub(super) const PLAIN: u16 = 1 << 15;
 
 /// A place in a stream: where its block begins, and where it is in the block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use super::metadata::{Metadata, table};
 use super::xattrs::Lists;
 use super::{WriteError, Writer, too_large};
 
-const MAGIC: u32 = 0x7371_7368;
+pub(super) const MAGIC: u32 = 0x7371_7368;
 
 /// There is a table for exports by NFS.
 const EXPORTABLE: u16 = 1 << 7;

@@ -10,7 +10,7 @@ use crate::{Attributes, NodeId, Tree};
 use super::codec::Codecs;
 use super::metadata::{Metadata, table};
 
-const PREFIXES: [(&[u8], u16); 3] = [(b"user.", 0), (b"trusted.", 1), (b"security.", 2)];
+pub(super) const PREFIXES: [(&[u8], u16); 3] = [(b"user.", 0), (b"trusted.", 1), (b"security.", 2)];
 
 /// An inode without attributes.
 const NONE: u32 = u32::MAX;

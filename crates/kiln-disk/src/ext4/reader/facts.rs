@@ -117,7 +117,7 @@ pub(super) fn parse(
     checksums: Checksums,
 ) -> Result<(Facts, Geometry), ReadError> {
     if at16(raw, 0x38) != 0xef53 {
-        return Err(ReadError::NotExt4);
+        return Err(ReadError::Format("ext4"));
     }
     let seed = seed(raw, checksums)?;
     let features = features(raw)?;

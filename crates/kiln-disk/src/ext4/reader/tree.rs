@@ -6,16 +6,14 @@ use super::extents::Extents;
 use super::fields::{at16, at32};
 use super::inode::RawInode;
 use super::{DiskSource, ReadError, Reader, WRONG_SUM, damaged};
-use crate::contents::Segment;
 use crate::ext4::checksum::crc;
 use crate::ext4::format::{EXTENTS_FLAG, INDEX_FLAG, ROOT_INO};
-use crate::tree::{Attributes, Content, File, Inode, Node, NodeId, Tree, TreeError};
+use crate::read::{Budget, Segments};
+use crate::tree::{Attributes, File, Inode, Node, NodeId, Tree, TreeError};
 
 /// A directory's checksum looks like an entry of this length and type.
 const TAIL: usize = 12;
 const TAIL_TYPE: u8 = 0xde;
-/// All attributes of a disk take so many bytes at most.
-const ATTRIBUTES_MAX: usize = 256 << 20;
 
 /// What was found so far.
 struct Found {
@@ -25,9 +23,7 @@ struct Found {
     /// Blocks that no inode has said to have. A disk on which two have the same could be made to
     /// look larger than anything.
     blocks_left: u64,
-    /// Bytes that attributes may still take. Inodes share blocks of them, so there can be more than
-    /// the disk has.
-    attributes_left: usize,
+    budget: Budget,
     /// Directories to be read.
     pending: Vec<(RawInode, NodeId)>,
 }
@@ -48,7 +44,7 @@ impl<D: DiskSource> Reader<D> {
             tree: Tree::new(self.attributes(&root)?),
             nodes: HashMap::from([(ROOT_INO, Tree::ROOT)]),
             blocks_left: self.facts.blocks,
-            attributes_left: ATTRIBUTES_MAX,
+            budget: Budget::new(self.disk.size()?),
             pending: vec![(root, Tree::ROOT)],
         };
         while let Some((directory, id)) = found.pending.pop() {
@@ -113,14 +109,7 @@ impl<D: DiskSource> Reader<D> {
         let node = self.node(&inode, found)?;
         let is_directory = matches!(node, Node::Directory(_));
         let attributes = self.attributes(&inode)?;
-        let sizes = attributes
-            .xattrs
-            .iter()
-            .map(|(name, value)| name.len() + value.len());
-        let left = found.attributes_left.checked_sub(sizes.sum());
-        found.attributes_left = left.ok_or_else(|| {
-            ReadError::Unsupported("more than 256 MiB of extended attributes".to_owned())
-        })?;
+        found.budget.attributes(&attributes)?;
         let new = Inode { attributes, node };
         let id = found.tree.add(parent, name, new).map_err(wrong)?;
         found.nodes.insert(number, id);
@@ -168,7 +157,7 @@ impl<D: DiskSource> Reader<D> {
         if size.div_ceil(block_size) > 1 << 32 {
             return Err(inode.damaged("the file is larger than files can be"));
         }
-        let mut segments: Vec<Segment> = Vec::new();
+        let mut segments = Segments::default();
         let mut extents = Extents::new(self, inode)?;
         while let Some(extent) = extents.next()? {
             found.claim(extent.blocks, inode)?;
@@ -177,27 +166,9 @@ impl<D: DiskSource> Reader<D> {
             if extent.is_unwritten || offset >= end {
                 continue;
             }
-            match segments.last_mut() {
-                Some(last) if last.offset + last.length == offset => {
-                    last.length = end - last.offset;
-                }
-                _ => segments.push(Segment {
-                    offset,
-                    length: end - offset,
-                }),
-            }
+            segments.add(&(offset..end));
         }
-        let is_whole = match &segments[..] {
-            [] => size == 0,
-            [one] => one.offset == 0 && one.length == size,
-            _ => false,
-        };
-        let content = if is_whole {
-            Content::Stored(key)
-        } else {
-            Content::Sparse(key, segments.into())
-        };
-        Ok(File { size, content })
+        Ok(segments.file(size, key))
     }
 }
 
