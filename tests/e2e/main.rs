@@ -15,6 +15,7 @@ mod caches;
 mod compat;
 mod corpus;
 mod differential;
+mod disks;
 mod exchange;
 mod expected;
 mod hostile;

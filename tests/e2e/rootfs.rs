@@ -24,7 +24,7 @@ CMD ["echo hello"]
 "#;
 
 /// kiln with an image of many layers, and a folder that it may write to.
-fn with_image(who: Who) -> Result<(Kiln, PathBuf), Absent> {
+pub(crate) fn with_image(who: Who) -> Result<(Kiln, PathBuf), Absent> {
     // Tests run at the same time.
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -40,7 +40,7 @@ fn with_image(who: Who) -> Result<(Kiln, PathBuf), Absent> {
 }
 
 /// An image's files alone.
-const PLAIN: [&str; 3] = ["rootfs-app", "--init", "none"];
+pub(crate) const PLAIN: [&str; 3] = ["rootfs-app", "--init", "none"];
 
 /// Runs `kiln rootfs` with these words, and returns the manifest.
 #[track_caller]
@@ -79,7 +79,7 @@ fn check_nothing_left(folder: &Path, name: &str) {
 }
 
 /// The files of an image, read by another program than kiln.
-fn image_files(kiln: &Kiln, image: &str, folder: &Path) -> FlatImage {
+pub(crate) fn image_files(kiln: &Kiln, image: &str, folder: &Path) -> FlatImage {
     let archive = folder.join(format!("{image}.tar"));
     kiln.ok(&["save", "-o", archive.to_str().unwrap(), image]);
     let bytes = fs::read(&archive).unwrap();
@@ -102,7 +102,7 @@ fn mounted_files(mounted: &Mounted, folder: &Path) -> FlatImage {
     without_config(&craft_image("mounted", &bytes))
 }
 
-fn without_config(archive: &[u8]) -> FlatImage {
+pub(crate) fn without_config(archive: &[u8]) -> FlatImage {
     FlatImage {
         config: Value::Null,
         ..FlatImage::from_docker_archive(archive)

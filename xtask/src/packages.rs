@@ -112,6 +112,11 @@ pub(crate) const TESTS: &[Need] = &[
         "lets the kernel mount the disks that we write",
     ),
     need(
+        "fusermount3",
+        "fuse3",
+        "lets an ordinary user mount a disk by FUSE",
+    ),
+    need(
         "fsck.erofs",
         "erofs-utils",
         "checks the erofs disks that we write",

@@ -101,6 +101,11 @@ enum Kind {
 const START: u64 = 2048;
 
 impl Format {
+    /// Whether its times are finer than seconds.
+    pub const fn has_nanoseconds(self) -> bool {
+        matches!(self, Self::Ext4 | Self::Erofs)
+    }
+
     /// As `kiln rootfs` and `mount` call it.
     pub const fn name(self) -> &'static str {
         match self {

@@ -152,6 +152,13 @@ impl Tree {
         &mut self.inodes[id.as_usize()]
     }
 
+    /// The inode of this number, if there is one.
+    pub fn nth(&self, number: usize) -> Option<NodeId> {
+        let number = u32::try_from(number).ok();
+        let number = number.filter(|number| (*number as usize) < self.inodes.len());
+        number.map(NodeId)
+    }
+
     /// How many inodes there are, with those that have no name any more: numbers are below this.
     pub fn len(&self) -> usize {
         self.inodes.len()

@@ -27,6 +27,7 @@ mod contexts;
 mod copy;
 mod deliver;
 mod diff_images;
+mod disks;
 mod driver;
 mod epoch;
 mod error;
@@ -71,6 +72,9 @@ use machine::Machine;
 pub use anywhere::{AnywhereError, Lookup};
 pub use cache_mounts::{CacheMountError, CacheMountRow};
 pub use diff_images::{FileChange, FileDifference, ImageDiff, Times as DiffTimes, ValueChange};
+pub use disks::{
+    DiskDiff, DiskError, DiskImage, DiskTimes, Extracted, Lost, MountError, Mounted, Place,
+};
 pub use error::{
     AssembleError, BaseError, BuildError, ContainerError, DockerfileErrors, LayerError, LoadError,
     OutputError, RootError, SourceError, SourcePlace, StepError, TransferError,

@@ -4,7 +4,7 @@
 //! [`Changes`]; [`write_layer`] turns those into a layer blob in one streaming pass; [`unpack`]
 //! turns a blob from anywhere into a directory that overlayfs can stack; [`list_layer`] only tells
 //! what is in it. [`untar_merge`] is `ADD`
-//! of an archive, [`flatten`] makes one directory of several that are stacked, [`recompress`] gives a layer another compression, [`tar_tree`] and [`export_tree`] are outputs of a whole root file system.
+//! of an archive, [`flatten`] makes one directory of several that are stacked, [`recompress`] gives a layer another compression, [`tar_tree`] and [`export_tree`] are outputs of a whole root file system, and [`TarWriter`] writes an archive of entries from anywhere.
 //!
 //! The same tree gives the same bytes: names in the order of their bytes, times in whole seconds,
 //! no user names, no access times, block and member sizes that don't depend on the number of
@@ -16,6 +16,7 @@
 mod changes;
 mod decode;
 mod diff;
+mod entries;
 mod export;
 mod flatten;
 mod list;
@@ -38,6 +39,7 @@ mod write;
 pub use changes::{Change, Changes, Elsewhere, Entry, Node, Upper};
 pub use decode::{ArchiveFormat, DecodeError, decompressed, detect_archive, is_archive};
 pub use diff::{DiffError, DiffOptions, diff, diff_upper};
+pub use entries::TarWriter;
 pub use export::{ExportError, ExportOptions, export_tree, tar_tree};
 pub use flatten::{FlattenError, flatten};
 pub use list::{Member, MemberKind, list_layer};

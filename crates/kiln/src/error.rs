@@ -33,7 +33,7 @@ pub(crate) enum Exit {
     Resources,
     Timeout,
     Cancelled,
-    /// `kiln diff`: the images differ.
+    /// `kiln diff`, `kiln rootfs diff`: they differ.
     Different,
     /// `kiln run`: the program is there but can't be executed. As shells and docker have it.
     NotExecutable,

@@ -9,6 +9,7 @@ mod build;
 mod buildx;
 mod cache;
 mod diff;
+mod disks;
 mod global;
 mod graph;
 mod history;
@@ -38,6 +39,7 @@ pub(crate) use build::{
 pub(crate) use buildx::BuildxArgs;
 pub(crate) use cache::{CacheCommand, CacheCommandArgs, CachePruneArgs};
 pub(crate) use diff::DiffArgs;
+pub(crate) use disks::{DiskDiffArgs, DiskExtractArgs, DiskInspectArgs, DiskMountArgs};
 pub(crate) use global::{ColorChoice, GlobalArgs, ProgressChoice, SandboxChoice};
 pub(crate) use graph::{GraphArgs, GraphFormat};
 pub(crate) use history::{HistoryArgs, HistoryCommand, HistoryLsArgs, LogFormat};

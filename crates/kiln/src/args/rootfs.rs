@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::disks::{DiskDiffArgs, DiskExtractArgs, DiskInspectArgs, DiskMountArgs};
 use super::global::ProgressChoice;
 use super::values::{Assignment, ByteSize, NetworkName};
 
-/// Make a disk that a microVM boots from an image
+/// Make a disk that a microVM boots from an image, or look into one
 ///
 /// No root, no mount and no second program is needed. The same image and options give the same
 /// bytes. The disk appears under its name when it is complete, and beside it `FILE.json`, which says
@@ -27,10 +28,12 @@ Examples:
   kiln rootfs --config build.json -o disk.ext4     as builderd's configuration says
   kiln rootfs app -o disk.ext4 --sbom --sign key.pem
   kiln rootfs verify disk.ext4 --key key.pub.pem   is it what was signed?
+  kiln rootfs inspect disk.ext4                    what a disk is, whoever made it
 
 IMAGE is a name, ID or digest of the store; a name that the store does not have is pulled.
 `docker://NAME` is an image in a registry, `oci:DIR[:TAG]` one in an OCI layout, `oci-archive:FILE`
-and `docker-archive:FILE` one in an archive, and so is a path that begins with `/`, `./` or `../`."
+and `docker-archive:FILE` one in an archive, and so is a path that begins with `/`, `./` or `../`.
+An image that is called as a command is, `inspect`, is `inspect:latest` or `docker://inspect`."
 )]
 pub(crate) struct RootfsArgs {
     #[command(subcommand)]
@@ -140,6 +143,10 @@ pub(crate) struct RootfsBuildArgs {
 /// What is asked of a disk that is there.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RootfsCommand {
+    Inspect(DiskInspectArgs),
+    Diff(DiskDiffArgs),
+    Extract(DiskExtractArgs),
+    Mount(DiskMountArgs),
     /// Check a disk's signature
     Verify(RootfsVerifyArgs),
 }

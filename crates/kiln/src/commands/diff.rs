@@ -75,27 +75,30 @@ fn text(diff: &ImageDiff) -> String {
     if !diff.files.is_empty() {
         text.push_str("Files:\n");
     }
-    for FileChange { path, how } in &diff.files {
-        let path = shown(&format!("/{}", path.display()));
-        _ = match how {
-            FileDifference::Added(kind, size) => {
-                writeln!(text, "  + {path}  ({})", kind_text(kind, *size))
-            }
-            FileDifference::Removed(kind, size) => {
-                writeln!(text, "  - {path}  ({})", kind_text(kind, *size))
-            }
-            FileDifference::Changed(aspects) => {
-                let aspects: Vec<String> = aspects.iter().map(aspect_text).collect();
-                writeln!(text, "  ~ {path}  ({})", aspects.join(", "))
-            }
-        };
-    }
+    text.extend(diff.files.iter().map(file_text));
     if text.is_empty() {
         text.push_str("The images are the same.\n");
     } else if diff.is_same() {
         text.push_str("Configuration and files are the same.\n");
     }
     text
+}
+
+/// A file that differs, in a line.
+pub(super) fn file_text(FileChange { path, how }: &FileChange) -> String {
+    let path = shown(&format!("/{}", path.display()));
+    match how {
+        FileDifference::Added(kind, size) => {
+            format!("  + {path}  ({})\n", kind_text(kind, *size))
+        }
+        FileDifference::Removed(kind, size) => {
+            format!("  - {path}  ({})\n", kind_text(kind, *size))
+        }
+        FileDifference::Changed(aspects) => {
+            let aspects: Vec<String> = aspects.iter().map(aspect_text).collect();
+            format!("  ~ {path}  ({})\n", aspects.join(", "))
+        }
+    }
 }
 
 fn kind_text(kind: &str, size: Option<u64>) -> String {
@@ -170,7 +173,8 @@ fn path_text(path: &Path) -> String {
     format!("/{}", path.display())
 }
 
-fn file_json(change: &FileChange) -> Value {
+/// A file that differs, as a document.
+pub(super) fn file_json(change: &FileChange) -> Value {
     let path = path_text(&change.path);
     match &change.how {
         FileDifference::Added(kind, size) => {

@@ -2,16 +2,21 @@
 
 mod bills;
 mod deadline;
+mod diff;
 mod edits;
+mod extract;
+mod inspect;
+mod mount;
 mod sign;
 mod source;
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use kiln_base::{CancelToken, Timestamp};
-use kiln_engine::{RootfsEdits, RootfsRequest};
+use kiln_engine::{DiskImage, RootfsEdits, RootfsRequest};
 use kiln_rootfs::manifest::Manifest;
 use kiln_rootfs::request::{
     DiskFormat, DiskRequest, FileCompression, InnerCompression, of_file_name, parse_uuid,
@@ -27,14 +32,32 @@ use crate::error::CliError;
 use crate::interrupt;
 use crate::render::{Mode, Progress, Work};
 use crate::settings::build::network as engine_network;
+use crate::settings::env::TMPDIR;
 use crate::settings::source_date_epoch;
 use crate::terminal::{self, print, tell};
 
 pub(super) fn rootfs(args: &RootfsArgs, invocation: &Invocation) -> Result<ExitCode, CliError> {
     match &args.about {
+        Some(RootfsCommand::Inspect(args)) => inspect::inspect(args, invocation),
+        Some(RootfsCommand::Diff(args)) => diff::diff(args, invocation),
+        Some(RootfsCommand::Extract(args)) => extract::extract(args, invocation),
+        Some(RootfsCommand::Mount(args)) => mount::mount(args, invocation),
         Some(RootfsCommand::Verify(args)) => sign::verify(args, invocation),
         None => make(args, invocation),
     }
+}
+
+/// Opens a disk that exists. One that is compressed is unpacked to a file without a name.
+fn open_disk(
+    path: &Path,
+    invocation: &Invocation,
+    cancel: &CancelToken,
+) -> Result<DiskImage, CliError> {
+    let environment = &invocation.environment;
+    let temporary = environment.get(&TMPDIR).unwrap_or(OsStr::new("/var/tmp"));
+    let temporary = environment.resolve(Path::new(temporary));
+    let disk = DiskImage::open(&environment.resolve(path), &temporary, cancel)?;
+    Ok(disk)
 }
 
 fn make(args: &RootfsArgs, invocation: &Invocation) -> Result<ExitCode, CliError> {

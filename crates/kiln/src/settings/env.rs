@@ -39,7 +39,7 @@ variables! {
     SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH": "the latest time in new images, in seconds since 1970; makes builds reproducible";
     SSL_CERT_FILE = "SSL_CERT_FILE": "`--trust-host-cas` without a file: taken where the host has no folder of additional authorities";
     SSH_AUTH_SOCK = "SSH_AUTH_SOCK": "the agent that `--ssh default` stands for";
-    TMPDIR = "TMPDIR": "where an archive from standard input is kept while it is built; default `/var/tmp`";
+    TMPDIR = "TMPDIR": "where an archive from standard input is kept while it is built, and a compressed disk while it is looked at; default `/var/tmp`";
     DOCKER_DEFAULT_PLATFORM = "DOCKER_DEFAULT_PLATFORM": "the same as `KILN_PLATFORM`, which is stronger";
     BUILDKIT_PROGRESS = "BUILDKIT_PROGRESS": "the same as `KILN_PROGRESS`, which is stronger";
     BUILDX_METADATA_WARNINGS = "BUILDX_METADATA_WARNINGS": "`true` puts a build's warnings into `--metadata-file`, as `buildx.build.warnings`";
