@@ -30,6 +30,7 @@ mod plan;
 mod reader;
 mod sink;
 mod super_block;
+mod tasks;
 mod write;
 mod xattr;
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use kiln_base::CancelToken;
 
 use super::checksum::{inode_seed, seed_of};
-use super::data::{CHUNK, Reading};
+use super::data::Reading;
 use super::dir::{self, Listing};
 use super::extents::{self, Run, place, runs_of, whole};
 use super::format::{
@@ -21,15 +21,11 @@ use super::inode::{Record, device_content, type_of};
 use super::plan::{Directory, LOST_FOUND_BLOCKS, Plan, SHORT_TARGET};
 use super::sink::{Sink, write_sparse};
 use super::super_block::{self, resize_inode};
+use super::tasks::{Progress, Task, tasks};
 use super::xattr;
 use crate::contents::Contents;
 use crate::tree::{Node, NodeId, Tree};
 use crate::watermark::Watermark;
-
-/// Inodes that are written at once: 1 MiB.
-const INODES_AT_ONCE: u32 = 4096;
-/// Blocks of directories that are a task, if one has not more.
-const METADATA_AT_ONCE: u32 = 256;
 
 /// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,21 +54,6 @@ pub enum WriteError {
     /// It was cancelled.
     #[error(transparent)]
     Cancelled(#[from] kiln_base::Cancelled),
-}
-
-/// What a thread does next. Each writes blocks that no other does.
-#[derive(Debug, Clone)]
-enum Task {
-    /// The superblock and what belongs to it.
-    Front,
-    /// Inodes of one group.
-    Inodes(Range<u32>),
-    /// Blocks of attributes.
-    Xattrs,
-    /// Directories and long targets, by their inodes.
-    Metadata(Range<u32>),
-    /// These slots of the data of files.
-    Data(Range<u64>),
 }
 
 /// All that a task needs.
@@ -136,11 +117,7 @@ impl Plan {
         let tasks = tasks(self);
         let next = AtomicUsize::new(0);
         let failed = Mutex::new(None);
-        let done = Mutex::new(Progress {
-            tasks: &tasks,
-            is_done: vec![false; tasks.len()],
-            first: 0,
-        });
+        let done = Mutex::new(Progress::of(&tasks));
         let work = || {
             let mut reading = Reading::default();
             loop {
@@ -172,60 +149,6 @@ impl Plan {
         };
         failed.map_or(Ok(written), Err)
     }
-}
-
-/// Which tasks are done. They are begun in their order and end in any.
-struct Progress<'a> {
-    tasks: &'a [Task],
-    is_done: Vec<bool>,
-    /// The first that is not done.
-    first: usize,
-}
-
-impl Progress<'_> {
-    /// Notes a task, and returns the slot before which all data is written, if all else is.
-    fn note(&mut self, number: usize) -> Option<u64> {
-        self.is_done[number] = true;
-        while self.is_done.get(self.first) == Some(&true) {
-            self.first += 1;
-        }
-        match self.tasks.get(self.first) {
-            Some(Task::Data(slots)) => Some(slots.start),
-            Some(_) | None => None,
-        }
-    }
-}
-
-/// What is to be done: the data of files last and in its order, so that it is known early how much
-/// of the disk is written.
-fn tasks(plan: &Plan) -> Vec<Task> {
-    let layout = &plan.layout;
-    let mut tasks = vec![Task::Front];
-    let end = plan.census.last() + 1;
-    let mut first = 1;
-    while first < end {
-        let group = (first - 1) / layout.inodes_per_group;
-        let next = (first + INODES_AT_ONCE).min(1 + (group + 1) * layout.inodes_per_group);
-        tasks.push(Task::Inodes(first..next.min(end)));
-        first = next;
-    }
-    if !plan.census.xattr_blocks.is_empty() {
-        tasks.push(Task::Xattrs);
-    }
-    // Targets take little: tasks are cut by directories.
-    let (mut first, mut blocks) = (1, 0);
-    for directory in &plan.census.directories {
-        blocks += directory.blocks;
-        if blocks >= METADATA_AT_ONCE {
-            tasks.push(Task::Metadata(first..directory.inode + 1));
-            (first, blocks) = (directory.inode + 1, 0);
-        }
-    }
-    tasks.push(Task::Metadata(first..end));
-    let step = usize::try_from(CHUNK).unwrap_or(usize::MAX);
-    let data = layout.data.clone().step_by(step);
-    tasks.extend(data.map(|slot| Task::Data(slot..layout.data.end.min(slot + CHUNK))));
-    tasks
 }
 
 impl Job<'_> {
