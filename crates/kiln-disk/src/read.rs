@@ -6,6 +6,7 @@
 //! Deliberately absent: anything that knows a format.
 
 pub(crate) mod fields;
+mod names;
 mod source;
 
 use std::ops::Range;
@@ -15,6 +16,7 @@ use kiln_sys::xattr::Xattr;
 use crate::contents::Segment;
 use crate::tree::{Attributes, Content, File};
 
+pub(crate) use names::Names;
 pub use source::DiskSource;
 
 /// Why a disk can't be read.

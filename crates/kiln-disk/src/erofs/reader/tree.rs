@@ -1,13 +1,11 @@
 //! The whole file system as a tree.
 
-use std::collections::HashMap;
-
 use super::Reader;
 use super::data::OpenFile;
 use super::inode::RawInode;
 use crate::read::fields::{at16, at64};
-use crate::read::{Budget, damaged};
-use crate::tree::{Attributes, Inode, Node, NodeId, Tree, TreeError};
+use crate::read::{Budget, Names};
+use crate::tree::{Attributes, Inode, Node, NodeId, Tree};
 use crate::{DiskSource, ReadError};
 
 /// Bytes of an entry without its name.
@@ -15,9 +13,7 @@ const ENTRY: usize = 12;
 
 /// What was found so far.
 struct Found {
-    tree: Tree,
-    /// The node of each inode.
-    nodes: HashMap<u64, NodeId>,
+    names: Names<u64>,
     budget: Budget,
     /// Directories to be read.
     pending: Vec<(RawInode, NodeId)>,
@@ -36,15 +32,14 @@ impl<D: DiskSource> Reader<D> {
             return Err(root.damaged("the root is no directory"));
         }
         let mut found = Found {
-            tree: Tree::new(self.attributes(&root)?),
-            nodes: HashMap::from([(root.number, Tree::ROOT)]),
+            names: Names::new(root.number, self.attributes(&root)?),
             budget: Budget::new(self.disk.size()),
             pending: vec![(root, Tree::ROOT)],
         };
         while let Some((directory, id)) = found.pending.pop() {
             self.directory(&directory, id, &mut found)?;
         }
-        Ok(found.tree)
+        Ok(found.names.into_tree())
     }
 
     fn attributes(&self, inode: &RawInode) -> Result<Attributes, ReadError> {
@@ -85,13 +80,8 @@ impl<D: DiskSource> Reader<D> {
         parent: NodeId,
         found: &mut Found,
     ) -> Result<(), ReadError> {
-        let wrong = |_: TreeError| {
-            let name = name.escape_ascii();
-            damaged(format!("the directory of `{name}`"), "a name can't be")
-        };
-        if let Some(id) = found.nodes.get(&number) {
-            // Also: a directory has no second name, so none is within itself.
-            return found.tree.link(parent, name, *id).map_err(wrong);
+        if found.names.link(parent, name, number)? {
+            return Ok(());
         }
         let inode = self.inode(number)?;
         let node = self.node(&inode, found)?;
@@ -99,8 +89,7 @@ impl<D: DiskSource> Reader<D> {
         let attributes = self.attributes(&inode)?;
         found.budget.attributes(&attributes)?;
         let new = Inode { attributes, node };
-        let id = found.tree.add(parent, name, new).map_err(wrong)?;
-        found.nodes.insert(number, id);
+        let id = found.names.add((parent, name), number, new)?;
         if is_directory {
             found.pending.push((inode, id));
         }

@@ -1,15 +1,13 @@
 //! The whole file system as a tree.
 
-use std::collections::HashMap;
-
 use super::extents::Extents;
 use super::fields::{at16, at32};
 use super::inode::RawInode;
-use super::{DiskSource, ReadError, Reader, WRONG_SUM, damaged};
+use super::{DiskSource, ReadError, Reader, WRONG_SUM};
 use crate::ext4::checksum::crc;
 use crate::ext4::format::{EXTENTS_FLAG, INDEX_FLAG, ROOT_INO};
-use crate::read::{Budget, Segments};
-use crate::tree::{Attributes, File, Inode, Node, NodeId, Tree, TreeError};
+use crate::read::{Budget, Names, Segments};
+use crate::tree::{Attributes, File, Inode, Node, NodeId, Tree};
 
 /// A directory's checksum looks like an entry of this length and type.
 const TAIL: usize = 12;
@@ -17,9 +15,7 @@ const TAIL_TYPE: u8 = 0xde;
 
 /// What was found so far.
 struct Found {
-    tree: Tree,
-    /// The node of each inode.
-    nodes: HashMap<u32, NodeId>,
+    names: Names<u32>,
     /// Blocks that no inode has said to have. A disk on which two have the same could be made to
     /// look larger than anything.
     blocks_left: u64,
@@ -41,8 +37,7 @@ impl<D: DiskSource> Reader<D> {
             return Err(root.damaged("the root is no directory"));
         }
         let mut found = Found {
-            tree: Tree::new(self.attributes(&root)?),
-            nodes: HashMap::from([(ROOT_INO, Tree::ROOT)]),
+            names: Names::new(ROOT_INO, self.attributes(&root)?),
             blocks_left: self.facts.blocks,
             budget: Budget::new(self.disk.size()?),
             pending: vec![(root, Tree::ROOT)],
@@ -50,7 +45,7 @@ impl<D: DiskSource> Reader<D> {
         while let Some((directory, id)) = found.pending.pop() {
             self.directory(&directory, id, &mut found)?;
         }
-        Ok(found.tree)
+        Ok(found.names.into_tree())
     }
 
     fn attributes(&self, inode: &RawInode) -> Result<Attributes, ReadError> {
@@ -97,13 +92,8 @@ impl<D: DiskSource> Reader<D> {
         parent: NodeId,
         found: &mut Found,
     ) -> Result<(), ReadError> {
-        let wrong = |_: TreeError| {
-            let name = name.escape_ascii();
-            damaged(format!("the directory of `{name}`"), "a name can't be")
-        };
-        if let Some(id) = found.nodes.get(&number) {
-            // Also: a directory has no second name, so none is within itself.
-            return found.tree.link(parent, name, *id).map_err(wrong);
+        if found.names.link(parent, name, number)? {
+            return Ok(());
         }
         let inode = self.inode(number)?;
         let node = self.node(&inode, found)?;
@@ -111,8 +101,7 @@ impl<D: DiskSource> Reader<D> {
         let attributes = self.attributes(&inode)?;
         found.budget.attributes(&attributes)?;
         let new = Inode { attributes, node };
-        let id = found.tree.add(parent, name, new).map_err(wrong)?;
-        found.nodes.insert(number, id);
+        let id = found.names.add((parent, name), number, new)?;
         if is_directory {
             found.pending.push((inode, id));
         }

@@ -1,15 +1,13 @@
 //! The whole file system as a tree.
 
-use std::collections::HashMap;
-
 use kiln_sys::fs::FileTime;
 
 use super::Reader;
 use super::inode::{Kind, RawInode, wrong};
 use super::metadata::Cursor;
 use crate::read::fields::{at16, at32};
-use crate::read::{Budget, damaged};
-use crate::tree::{Attributes, Inode, Node, NodeId, Tree, TreeError};
+use crate::read::{Budget, Names, damaged};
+use crate::tree::{Attributes, Inode, Node, NodeId, Tree};
 use crate::{DiskSource, ReadError};
 
 /// A listing is told to be this much longer, for `.` and `..`.
@@ -27,9 +25,7 @@ struct Pending {
 
 /// What was found so far.
 struct Found {
-    tree: Tree,
-    /// The node of each inode.
-    nodes: HashMap<u64, NodeId>,
+    names: Names<u64>,
     budget: Budget,
     pending: Vec<Pending>,
 }
@@ -47,8 +43,7 @@ impl<D: DiskSource> Reader<D> {
             return Err(wrong(root.reference, "the root is no directory"));
         };
         let mut found = Found {
-            tree: Tree::new(self.attributes(&root)?),
-            nodes: HashMap::from([(root.reference, Tree::ROOT)]),
+            names: Names::new(root.reference, self.attributes(&root)?),
             budget: Budget::new(self.disk.size()),
             pending: vec![Pending {
                 id: Tree::ROOT,
@@ -59,7 +54,7 @@ impl<D: DiskSource> Reader<D> {
         while let Some(directory) = found.pending.pop() {
             self.directory(&directory, &mut found)?;
         }
-        Ok(found.tree)
+        Ok(found.names.into_tree())
     }
 
     fn attributes(&self, inode: &RawInode) -> Result<Attributes, ReadError> {
@@ -112,13 +107,8 @@ impl<D: DiskSource> Reader<D> {
         parent: NodeId,
         found: &mut Found,
     ) -> Result<(), ReadError> {
-        let wrong = |_: TreeError| {
-            let name = name.escape_ascii();
-            damaged(format!("the directory of `{name}`"), "a name can't be")
-        };
-        if let Some(id) = found.nodes.get(&reference) {
-            // Also: a directory has no second name, so none is within itself.
-            return found.tree.link(parent, name, *id).map_err(wrong);
+        if found.names.link(parent, name, reference)? {
+            return Ok(());
         }
         let inode = self.inode(reference)?;
         let attributes = self.attributes(&inode)?;
@@ -140,8 +130,7 @@ impl<D: DiskSource> Reader<D> {
             Kind::Socket => Node::Socket,
         };
         let new = Inode { attributes, node };
-        let id = found.tree.add(parent, name, new).map_err(wrong)?;
-        found.nodes.insert(reference, id);
+        let id = found.names.add((parent, name), reference, new)?;
         if let Some((size, listing)) = below {
             found.pending.push(Pending { id, size, listing });
         }
