@@ -4,9 +4,13 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use testkit::Scratch;
+
 use crate::bases::Bases;
+use crate::interrupt;
 use crate::measure::{Invocation, complain, measure, run};
 use crate::model::{LeftOut, Program, Row, Sample};
+use crate::options::Options;
 use crate::programs::{self, Job, Programs, Registry};
 
 /// What every workload needs.
@@ -29,6 +33,22 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    /// Looks for the programs, and starts the daemons that are needed; these end with the value.
+    pub(crate) fn start(options: &Options) -> Result<Self, String> {
+        let scratch = Scratch::folder("bench");
+        let bench = Self {
+            programs: Programs::start(&scratch, &options.programs)?,
+            bases: Bases::start(&scratch)?,
+            registry: Registry::start(&scratch, "registry")?,
+            quick: options.quick,
+            rounds: options.rounds,
+            left_out: RefCell::new(Vec::new()),
+            scratch,
+        };
+        interrupt::check()?;
+        Ok(bench)
+    }
+
     /// How many rounds, where nobody says otherwise.
     pub(crate) fn rounds(&self, usual: usize) -> usize {
         let quick = if self.quick { 1 } else { usual };
@@ -40,8 +60,11 @@ impl Bench {
         if self.quick { quick } else { full }
     }
 
-    /// Notes what is not measured.
+    /// Notes what is not measured. Of a workload that is given up nothing is noted.
     pub(crate) fn leave_out(&self, what: impl Into<String>, why: impl Into<String>) {
+        if interrupt::came() {
+            return;
+        }
         let (what, why) = (what.into(), why.into());
         complain(&format!("left out: {what}: {why}"));
         self.left_out.borrow_mut().push(LeftOut { what, why });
@@ -128,6 +151,7 @@ impl Bench {
             program: *program,
             samples: Vec::new(),
             failure: None,
+            measured: None,
         };
         let mut rows: Vec<Row> = programs.iter().map(empty).collect();
         let mut times = vec![Duration::ZERO; rows.len()];
@@ -145,6 +169,8 @@ impl Bench {
                         complain(&progress(round, rounds, row.program, &sample));
                         row.samples.push(sample);
                     }
+                    // Nobody reads the rows of a workload that is given up.
+                    Err(_) if interrupt::came() => return rows,
                     Err(message) => {
                         complain(&format!("  {} failed: {message}", row.program.name()));
                         row.failure = Some(message);

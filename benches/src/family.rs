@@ -8,7 +8,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
@@ -67,13 +67,45 @@ impl Watch {
     }
 }
 
-/// Sends a signal to a process and all its descendants.
-pub(crate) fn signal(root: u32, signal: Signal) {
+/// Ends a process and all its descendants at once.
+pub(crate) fn kill(root: u32) {
     for pid in members(root) {
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            let _ = rustix::process::kill_process(pid, signal);
+        signal(pid, Signal::KILL);
+    }
+}
+
+/// Asks the children of this process to end, and those that become its children thereby; whoever
+/// is still there after the time ends at once. Does not return: the caller waits for the children
+/// on another thread, and then ends the process.
+pub(crate) fn end_children(patience: Duration) -> ! {
+    let began = Instant::now();
+    let own = std::process::id();
+    let mut told = BTreeSet::new();
+    loop {
+        let is_over = began.elapsed() > patience;
+        let those = if is_over {
+            let members = members(own).into_iter();
+            members.filter(|pid| *pid != own).collect()
+        } else {
+            children(own)
+        };
+        for pid in those {
+            // A second request would mean more than the first.
+            if is_over {
+                signal(pid, Signal::KILL);
+            } else if told.insert(pid) {
+                signal(pid, Signal::TERM);
+            }
         }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Sends a signal to a process, if it is still there.
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    if let Some(pid) = pid {
+        let _ = rustix::process::kill_process(pid, signal);
     }
 }
 
@@ -129,19 +161,22 @@ fn members(root: u32) -> BTreeSet<u32> {
     let mut members = BTreeSet::from([root]);
     let mut open = vec![root];
     while let Some(pid) = open.pop() {
-        let tasks = fs::read_dir(format!("/proc/{pid}/task"));
-        for task in tasks.into_iter().flatten().flatten() {
-            let children = fs::read_to_string(task.path().join("children"));
-            let children = children.unwrap_or_default();
-            let children = children.split_whitespace();
-            for child in children.filter_map(|pid| pid.parse().ok()) {
-                if members.insert(child) {
-                    open.push(child);
-                }
+        for child in children(pid) {
+            if members.insert(child) {
+                open.push(child);
             }
         }
     }
     members
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+    let tasks = tasks.into_iter().flatten().flatten();
+    let lists = tasks.map(|task| fs::read_to_string(task.path().join("children")));
+    let lists: Vec<String> = lists.map(Result::unwrap_or_default).collect();
+    let words = lists.iter().flat_map(|list| list.split_whitespace());
+    words.filter_map(|pid| pid.parse().ok()).collect()
 }
 
 #[cfg(test)]

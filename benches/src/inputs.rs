@@ -6,6 +6,8 @@ use std::io::Error;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::interrupt;
+
 /// A base that has nothing but busybox.
 pub(crate) const BUSYBOX: &str = "FROM scratch\nCOPY busybox /busybox\n";
 
@@ -37,6 +39,7 @@ pub(crate) fn write(path: &Path, content: &str) -> Result<(), String> {
 /// Writes so many files of so many bytes, a hundred in a folder, no two alike.
 pub(crate) fn files(dir: &Path, count: usize, size: usize) -> Result<(), String> {
     for index in 0..count {
+        interrupt::check()?;
         let folder = dir.join(format!("{}", index / 100));
         if index % 100 == 0 {
             fs::create_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
@@ -81,6 +84,7 @@ fn copy_some(from: &Path, to: &Path, want: &mut Want) -> Result<(), String> {
     let mut entries: Vec<_> = entries.flatten().collect();
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
+        interrupt::check()?;
         let Ok(data) = entry.metadata() else {
             continue;
         };

@@ -8,6 +8,12 @@
 //! Figures are of whole commands: wall time, processor time, peak resident memory of the largest
 //! process, bytes read from and written to devices; a daemon's work is counted as its client's. A
 //! peer that is not there is named as not compared, with the reason.
+//!
+//! With `--write`, each workload's result is in the pages before the next one begins; a workload
+//! that fails keeps its older table. Ctrl-C, SIGTERM and SIGHUP give the workload under way up, end
+//! all that was started, keep what was measured before, and exit with 128 and the signal's number.
+//! Tables that were measured on another day or machine say so: see [`merge`].
+//!
 //! Deliberately absent: pass or fail. A benchmark is read, not asserted; noisy machines would make
 //! it lie.
 
@@ -15,28 +21,28 @@ mod bases;
 mod bench;
 mod family;
 mod inputs;
+mod interrupt;
 mod machine;
 mod measure;
+mod merge;
 mod model;
 mod options;
 mod output;
 mod programs;
+mod progress;
 mod report;
 mod together;
 mod workloads;
 
-use std::cell::RefCell;
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::time::Instant;
 
-use bases::Bases;
 use bench::Bench;
 use measure::complain;
 use model::{Growth, Report, Table};
 use options::Options;
-use programs::{Programs, Registry};
-use testkit::Scratch;
+use output::Output;
+use progress::Progress;
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -46,12 +52,14 @@ fn main() -> ExitCode {
         _ => {}
     }
     let words = words.iter().map(|word| word.to_string_lossy().into_owned());
-    match options::parse(words).and_then(|options| run(&options)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&format!("error: {error}"));
-            ExitCode::FAILURE
-        }
+    let ended = options::parse(words).and_then(|options| run(&options));
+    if let Err(error) = &ended {
+        complain(&format!("error: {error}"));
+    }
+    match (interrupt::exit_code(), ended) {
+        (Some(code), _) => code.into(),
+        (None, Ok(())) => ExitCode::SUCCESS,
+        (None, Err(_)) => ExitCode::FAILURE,
     }
 }
 
@@ -60,50 +68,64 @@ fn run(options: &Options) -> Result<(), String> {
         output::list();
         return Ok(());
     }
-    let scratch = Scratch::folder("bench");
-    let bench = Bench {
-        programs: Programs::start(&scratch, &options.programs)?,
-        bases: Bases::start(&scratch)?,
-        registry: Registry::start(&scratch, "registry")?,
-        quick: options.quick,
-        rounds: options.rounds,
-        left_out: RefCell::new(Vec::new()),
-        scratch,
-    };
-    let tables = tables(&bench, options);
-    let growths = growths(&bench, options);
-    let report = Report {
+    let _watch = interrupt::watch()?;
+    let mut output = Output::open(options)?;
+    let bench = Bench::start(options)?;
+    let mut report = Report {
         machine: machine::describe(&bench.scratch),
         programs: bench.programs.facts(),
-        tables,
-        growths,
-        left_out: bench.left_out.take(),
+        tables: Vec::new(),
+        growths: Vec::new(),
+        left_out: Vec::new(),
     };
+    let progress = measure_all(&bench, options, &mut report, &mut output);
     drop(bench);
-    output::show(report, options)
+    let ended = output.end(&report);
+    if let Some(ending) = progress.ending() {
+        complain(&ending);
+    }
+    ended
 }
 
-fn tables(bench: &Bench, options: &Options) -> Vec<Table> {
-    let wanted = workloads::ALL.iter();
-    let wanted = wanted.filter(|workload| options.wants(workload.name));
-    wanted
-        .filter_map(|workload| one(bench, workload.name, workload.run))
-        .collect()
+/// What a workload found.
+enum Found {
+    Table(Table),
+    Growth(Growth),
 }
 
-fn growths(bench: &Bench, options: &Options) -> Vec<Growth> {
-    let wanted = workloads::GROWING.iter();
-    let wanted = wanted.filter(|growing| options.wants(growing.name));
-    wanted
-        .filter_map(|growing| one(bench, growing.name, growing.run))
-        .collect()
+/// Runs the workloads that are wanted. One that fails is left out.
+fn measure_all(
+    bench: &Bench,
+    options: &Options,
+    report: &mut Report,
+    output: &mut Output,
+) -> Progress {
+    let names: Vec<&str> = workloads::names()
+        .filter(|name| options.wants(name))
+        .collect();
+    progress::each(
+        &names,
+        |name| measure_one(bench, name),
+        |name, found| {
+            match found {
+                Ok(Found::Table(table)) => report.tables.push(table),
+                Ok(Found::Growth(growth)) => report.growths.push(growth),
+                Err(why) => bench.leave_out(name, why),
+            }
+            report.left_out.clone_from(&bench.left_out.borrow());
+            output.keep(report);
+        },
+        interrupt::came,
+        complain,
+    )
 }
 
-/// Runs one workload; one that fails is left out.
-fn one<T>(bench: &Bench, name: &str, run: fn(&Bench) -> Result<T, String>) -> Option<T> {
-    complain(&format!("{name}:"));
-    let began = Instant::now();
-    let found = run(bench).map_err(|message| bench.leave_out(name, message));
-    complain(&format!("  done in {:.0} s", began.elapsed().as_secs_f64()));
-    found.ok()
+fn measure_one(bench: &Bench, name: &str) -> Result<Found, String> {
+    let table = workloads::ALL.iter().find(|it| it.name == name);
+    let growth = workloads::GROWING.iter().find(|it| it.name == name);
+    match (table, growth) {
+        (Some(workload), _) => (workload.run)(bench).map(Found::Table),
+        (None, Some(growing)) => (growing.run)(bench).map(Found::Growth),
+        (None, None) => Err("there is no such workload".to_owned()),
+    }
 }

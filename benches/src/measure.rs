@@ -4,20 +4,28 @@
 //! ended processes have used for their parent only, and never starts again from zero. So nothing is
 //! sampled while the command runs, however short it is. What a daemon did meanwhile is a
 //! difference, see [`crate::family`].
+//!
+//! When this program is asked to end, or is gone, the helper ends the command with all below it. A
+//! terminal's signals reach neither: they are in a process group of their own.
 
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use kiln_sys::signal;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use rustix::process::{Signal, WaitOptions};
 
 use crate::family::{self, Watch};
+use crate::interrupt;
 use crate::model::Sample;
 
 /// The word that makes this program a [`helper`].
@@ -25,6 +33,12 @@ pub(crate) const HELPER: &str = "__measure";
 
 /// No command of any workload may take longer.
 const LIMIT: Duration = Duration::from_mins(5);
+
+/// What nobody measures may take as long as it takes.
+const NO_LIMIT: Duration = Duration::MAX;
+
+/// How long a command that is asked to end has for that; its mounts and files want to be removed.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A command to be measured.
 #[derive(Debug, Clone)]
@@ -132,18 +146,12 @@ pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
 pub(crate) fn measure(invocation: &Invocation, scratch: &Path) -> Result<Sample, String> {
     let files = Files::new(scratch);
     let mut command = helper_command(invocation, &files)?;
+    command.stdout(Stdio::null());
     rustix::fs::sync();
     let watch = invocation.daemon.map(Watch::start);
-    let child = command
-        .spawn()
-        .map_err(|error| format!("{invocation}: {error}"))?;
-    let ended = wait(child, LIMIT);
+    let ended = end(invocation, command, LIMIT);
     let daemon = watch.map(Watch::end).unwrap_or_default();
-    let report = fs::read_to_string(&files.report).unwrap_or_default();
-    let (code, own) = parse(&report).ok_or_else(|| {
-        let why = ended.err().unwrap_or_else(|| "no measurement".to_owned());
-        format!("{why}\n{}", files.tail())
-    })?;
+    let (code, own) = files.report(ended)?;
     if code != 0 {
         complain(&format!("  exit code {code}: {invocation}"));
         return Err(format!("exit code {code}: {}", files.tail()));
@@ -157,35 +165,59 @@ pub(crate) fn measure(invocation: &Invocation, scratch: &Path) -> Result<Sample,
     })
 }
 
-/// Runs the command to its end without measuring it, with the same errors.
+/// Runs the command to its end without measuring it, with the same errors; gives what it wrote.
 pub(crate) fn run(invocation: &Invocation, scratch: &Path) -> Result<String, String> {
     let files = Files::new(scratch);
-    let output = fs::File::create(&files.output).map_err(|error| error.to_string())?;
-    let mut command = invocation.command();
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let output = command
-        .stderr(output)
-        .output()
-        .map_err(|error| format!("{invocation}: {error}"))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    let failed = |error: std::io::Error| format!("{invocation}: {error}");
+    let mut command = helper_command(invocation, &files)?;
+    command.stdout(fs::File::create(&files.said).map_err(failed)?);
+    let ended = end(invocation, command, NO_LIMIT);
+    let (code, _) = files.report(ended)?;
+    if code == 0 {
+        let said = fs::read(&files.said).map_err(failed)?;
+        return Ok(String::from_utf8_lossy(&said).into_owned());
     }
     let tail = files.tail();
-    Err(format!("`{invocation}`: {}: {tail}", output.status))
+    Err(format!("`{invocation}`: exit code {code}: {tail}"))
+}
+
+/// Starts a helper and waits for its end.
+fn end(invocation: &Invocation, mut helper: Command, limit: Duration) -> Result<(), String> {
+    interrupt::check()?;
+    let child = helper
+        .spawn()
+        .map_err(|error| format!("{invocation}: {error}"))?;
+    wait(child, limit)
 }
 
 /// Where a helper leaves what it found, and where the command's messages go.
 struct Files {
     report: PathBuf,
     output: PathBuf,
+    said: PathBuf,
 }
 
 impl Files {
     fn new(scratch: &Path) -> Self {
         let report = scratch.join("measured");
         let output = scratch.join("output");
+        let said = scratch.join("said");
         let _ = fs::remove_file(&report);
-        Self { report, output }
+        Self {
+            report,
+            output,
+            said,
+        }
+    }
+
+    /// What the helper found; or why it found nothing.
+    fn report(&self, ended: Result<(), String>) -> Result<(i32, Sample), String> {
+        let report = fs::read_to_string(&self.report).unwrap_or_default();
+        interrupt::check()?;
+        parse(&report).ok_or_else(|| {
+            let why = ended.err().unwrap_or_else(|| "no measurement".to_owned());
+            format!("{why}\n{}", self.tail())
+        })
     }
 
     /// The last lines of the messages.
@@ -207,28 +239,32 @@ fn helper_command(invocation: &Invocation, files: &Files) -> Result<Command, Str
     helper.args(&invocation.words);
     let variables = invocation.environment.iter();
     helper.envs(variables.map(|(name, value)| (name, value)));
-    helper
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(output);
+    helper.stdin(Stdio::null()).stderr(output).process_group(0);
     Ok(helper)
 }
 
-/// Waits for the helper; ends it and everything below it when it takes too long.
+/// Waits for the helper; has it end everything below it when it takes too long, or when somebody
+/// asks for the end of all.
 fn wait(mut child: Child, limit: Duration) -> Result<(), String> {
     let began = Instant::now();
+    let mut asked: Option<(Instant, String)> = None;
     let mut pause = Duration::from_millis(2);
     loop {
-        match child.try_wait() {
-            Ok(Some(status)) if status.success() => return Ok(()),
-            Ok(Some(status)) => return Err(status.to_string()),
-            Ok(None) => {}
-            Err(error) => return Err(error.to_string()),
-        }
-        if began.elapsed() > limit {
-            family::signal(child.id(), Signal::KILL);
-            let _ = child.wait();
-            return Err(format!("not done after {} s", limit.as_secs()));
+        let ended = child.try_wait().map_err(|error| error.to_string())?;
+        match (ended, &asked) {
+            (Some(_), Some((_, why))) => return Err(why.clone()),
+            (Some(status), None) if status.success() => return Ok(()),
+            (Some(status), None) => return Err(status.to_string()),
+            (None, Some((since, _))) if since.elapsed() > PATIENCE * 2 => family::kill(child.id()),
+            (None, Some(_)) => {}
+            (None, None) => {
+                let late = (began.elapsed() > limit)
+                    .then(|| format!("not done after {} s", limit.as_secs()));
+                asked = interrupt::check().err().or(late).map(|why| {
+                    family::signal(child.id(), Signal::TERM);
+                    (Instant::now(), why)
+                });
+            }
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
@@ -263,11 +299,17 @@ fn measured(words: &[OsString]) -> Result<(), String> {
     };
     // Whatever the command starts and leaves behind is counted as soon as it ends.
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    let is_asked = Arc::new(AtomicBool::new(false));
+    end_when_asked(Arc::clone(&is_asked))?;
     let began = Instant::now();
     let status = invocation.command().status();
     let wall = began.elapsed();
     let status = status.map_err(|error| format!("{invocation}: {error}"))?;
     while matches!(rustix::process::wait(WaitOptions::NOHANG), Ok(Some(_))) {}
+    if is_asked.load(Ordering::Acquire) {
+        while rustix::process::wait(WaitOptions::empty()).is_ok() {}
+        return Err("ended before it was done".to_owned());
+    }
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|error| error.to_string())?;
     let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
     let line = format!(
@@ -279,6 +321,20 @@ fn measured(words: &[OsString]) -> Result<(), String> {
         usage.block_writes()
     );
     fs::write(report, line).map_err(|error| error.to_string())
+}
+
+/// Ends what this helper has started when it is asked to, or when whoever started it is gone.
+/// Handlers are not inherited: the command itself hears signals as it would anywhere.
+fn end_when_asked(is_asked: Arc<AtomicBool>) -> Result<(), String> {
+    let watch = signal::watch(&signal::STOP, move |_| {
+        is_asked.store(true, Ordering::Release);
+        family::end_children(PATIENCE);
+    });
+    let watch = watch.map_err(|error| format!("signals can't be watched: {error}"))?;
+    // As long as this process lives: the callback does not return.
+    let _ = std::mem::ManuallyDrop::new(watch);
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
+    Ok(())
 }
 
 /// The exit code and the cost that [`helper`] wrote.
@@ -297,13 +353,9 @@ fn parse(report: &str) -> Option<(i32, Sample)> {
     Some((code, sample))
 }
 
-/// A line for the person who waits.
-#[expect(
-    clippy::print_stderr,
-    reason = "progress and complaints of a command line program"
-)]
+/// A line for the person who waits; nothing is lost with it when the terminal is gone.
 pub(crate) fn complain(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 #[cfg(test)]

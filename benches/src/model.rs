@@ -9,7 +9,7 @@ use std::time::Duration;
 /// One run of `cargo xtask bench`.
 #[derive(Debug, Clone)]
 pub(crate) struct Report {
-    /// Where and when.
+    /// Where and when the run that is the last began; what is older says so itself.
     pub(crate) machine: Machine,
     /// The programs that were looked for, kiln first.
     pub(crate) programs: Vec<ProgramFacts>,
@@ -22,7 +22,7 @@ pub(crate) struct Report {
 }
 
 /// The machine, as its reader would compare it with another.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Machine {
     /// The day, `YYYY-MM-DD`.
     pub(crate) date: String,
@@ -101,6 +101,8 @@ pub(crate) struct Table {
     pub(crate) notes: String,
     /// What the figures are of.
     pub(crate) unit: Unit,
+    /// Where and when, if that is not the report's machine and day.
+    pub(crate) measured: Option<Machine>,
     /// One row for each program, kiln first.
     pub(crate) rows: Vec<Row>,
     /// What kiln means to reach; shown beside what it reached.
@@ -129,6 +131,8 @@ pub(crate) struct Row {
     pub(crate) samples: Vec<Sample>,
     /// Why there are no samples.
     pub(crate) failure: Option<String>,
+    /// Where and when, if that is not what holds for the table.
+    pub(crate) measured: Option<Machine>,
 }
 
 /// What one run cost. Of a daemon, what it did from the command's start to its end.
@@ -169,6 +173,8 @@ pub(crate) struct Growth {
     pub(crate) title: String,
     /// One curve for each way of measuring (cold, nothing changed).
     pub(crate) curves: Vec<Curve>,
+    /// Where and when, if that is not the report's machine and day.
+    pub(crate) measured: Option<Machine>,
 }
 
 /// One line of a plot.

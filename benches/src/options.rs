@@ -15,8 +15,8 @@ usage: cargo xtask bench [OPTIONS] [NAME...]
                    builderd, mkfs
   --quick          one round of small inputs: shows that everything runs, the figures mean nothing
   --rounds N       so many rounds of everything
-  --write DIR      write benchmarks.md, benchmarks.json and the charts below DIR; what is in
-                   benchmarks.json and was not measured now stays
+  --write DIR      write benchmarks.md, benchmarks.json and the charts below DIR after each
+                   workload; what is in benchmarks.json and was not measured now stays
   --list           the names of all workloads";
 
 /// What was asked for.

@@ -1,11 +1,15 @@
-//! Where a report goes: to the terminal, or into the pages of `docs`, where what was not measured
-//! now stays as it was.
+//! Where a report goes: to the terminal at the end, or into the pages of `docs`, after each
+//! workload.
+//!
+//! A file of the pages is either the older or the newer one, whatever ends this program.
 
 use std::fs;
-use std::path::Path;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use crate::measure::complain;
-use crate::model::{Report, Table};
+use crate::merge::{Scope, merge};
+use crate::model::Report;
 use crate::options::Options;
 use crate::report;
 use crate::workloads;
@@ -20,24 +24,85 @@ pub(crate) fn list() {
     }
 }
 
-/// Prints a report, or writes it.
-pub(crate) fn show(report: Report, options: &Options) -> Result<(), String> {
-    let Some(folder) = &options.write else {
-        say(&report::markdown(&report, &notes));
-        return Ok(());
-    };
-    let json = folder.join("benchmarks.json");
-    let report = match fs::read_to_string(&json) {
-        Ok(text) if options.is_part() => merge(report::parse(&text)?, report),
-        _ => report,
-    };
-    write(&json, &report::json(&report))?;
-    let page = report::markdown(&report, &notes);
+/// Where the report of a run goes.
+#[derive(Debug)]
+pub(crate) struct Output {
+    folder: Option<PathBuf>,
+    /// What is there already.
+    old: Option<Report>,
+    scope: Scope,
+    /// Why the newest results are not there yet.
+    unwritten: Option<String>,
+}
+
+impl Output {
+    /// Reads what is there already; it is better to know before an hour of measuring that it can't
+    /// be read.
+    pub(crate) fn open(options: &Options) -> Result<Self, String> {
+        let old = match &options.write {
+            Some(folder) => read(&folder.join("benchmarks.json"))?,
+            None => None,
+        };
+        let scope = if options.is_part() {
+            Scope::Part
+        } else {
+            Scope::Whole
+        };
+        Ok(Self {
+            folder: options.write.clone(),
+            old,
+            scope,
+            unwritten: None,
+        })
+    }
+
+    /// Writes what was found so far into the pages, if there are any. A failure is told, and the
+    /// next call tries again.
+    pub(crate) fn keep(&mut self, report: &Report) {
+        let Some(folder) = &self.folder else {
+            return;
+        };
+        let report = match &self.old {
+            Some(old) => merge(old.clone(), report.clone(), self.scope),
+            None => report.clone(),
+        };
+        self.unwritten = write_all(folder, &report).err();
+        if let Some(why) = &self.unwritten {
+            complain(&format!("  could not be written: {why}"));
+        }
+    }
+
+    /// Prints what is not in the pages.
+    pub(crate) fn end(self, report: &Report) -> Result<(), String> {
+        let is_empty = report.tables.is_empty() && report.growths.is_empty();
+        match &self.folder {
+            _ if is_empty && report.left_out.is_empty() => {}
+            Some(folder) if self.unwritten.is_none() => {
+                let page = folder.join("benchmarks.md");
+                complain(&format!("written: {}", page.display()));
+            }
+            _ => say(&report::markdown(report, &notes)),
+        }
+        self.unwritten.map_or(Ok(()), Err)
+    }
+}
+
+fn read(json: &Path) -> Result<Option<Report>, String> {
+    let failed = |error: &dyn std::fmt::Display| format!("`{}`: {error}", json.display());
+    match fs::read_to_string(json) {
+        Ok(text) => report::parse(&text).map(Some).map_err(|why| failed(&why)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+fn write_all(folder: &Path, report: &Report) -> Result<(), String> {
+    write(&folder.join("benchmarks.json"), &report::json(report))?;
+    let page = report::markdown(report, &notes);
     write(&folder.join("benchmarks.md"), &page)?;
-    for (name, chart) in report::charts(&report) {
+    for (name, chart) in report::charts(report) {
         write(&folder.join("benchmarks").join(name), &chart)?;
     }
-    complain(&format!("written: {}", json.with_extension("md").display()));
     Ok(())
 }
 
@@ -45,56 +110,27 @@ fn notes(name: &str) -> Option<String> {
     fs::read_to_string(Path::new(NOTES).join(format!("{name}.md"))).ok()
 }
 
+/// Writes beside the file, and puts that in its place.
 fn write(path: &Path, text: &str) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("`{}`: {error}", path.display());
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(failed)?;
     }
-    fs::write(path, text).map_err(failed)
-}
-
-/// The new report, with what only the old one has: workloads, and programs of workloads.
-fn merge(old: Report, new: Report) -> Report {
-    let mut merged = new;
-    for left_out in old.left_out {
-        let name = left_out.what.split(':').next().unwrap_or_default();
-        let again = merged.tables.iter().any(|table| table.name == name)
-            || merged.growths.iter().any(|growth| growth.name == name)
-            || merged.left_out.iter().any(|new| new.what == left_out.what);
-        if !again {
-            merged.left_out.push(left_out);
-        }
-    }
-    for (facts, old) in merged.programs.iter_mut().zip(old.programs) {
-        if facts.program == old.program && facts.version.is_err() && old.version.is_ok() {
-            *facts = old;
-        }
-    }
-    for table in old.tables {
-        match merged.tables.iter_mut().find(|new| new.name == table.name) {
-            Some(new) => add_rows(new, table),
-            None => merged.tables.push(table),
-        }
-    }
-    for growth in old.growths {
-        if !merged.growths.iter().any(|new| new.name == growth.name) {
-            merged.growths.push(growth);
-        }
-    }
-    let place = |name: &str| workloads::names().position(|known| known == name);
-    merged.tables.sort_by_key(|table| place(&table.name));
-    merged.growths.sort_by_key(|growth| place(&growth.name));
-    merged
-}
-
-/// Rows of programs that were not measured now.
-fn add_rows(new: &mut Table, old: Table) {
-    for row in old.rows {
-        if !new.rows.iter().any(|known| known.program == row.program) {
-            new.rows.push(row);
-        }
-    }
-    new.rows.sort_by_key(|row| row.program);
+    let mut beside = path.as_os_str().to_owned();
+    // Not a name of its own for each run: what a run that was killed left is taken by the next.
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    let written = fs::File::create(&beside)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&beside, path));
+    written.map_err(|error| {
+        // The error counts, not whether there was something to remove.
+        let _ = fs::remove_file(&beside);
+        failed(error)
+    })
 }
 
 #[expect(clippy::print_stdout, reason = "the report is this program's output")]
@@ -104,70 +140,76 @@ fn say(text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::model::{LeftOut, Machine, Program, ProgramFacts, Row, Unit};
+    use testkit::Scratch;
 
-    fn report(table: &str, program: Program, left_out: &str) -> Report {
-        let facts = ProgramFacts {
-            program,
-            version: Ok("1".to_owned()),
-            settings: String::new(),
-        };
-        Report {
-            machine: Machine {
-                date: "2026-01-01".to_owned(),
-                processor: String::new(),
-                cores: 2,
-                memory: 0,
-                kernel: String::new(),
-                system: String::new(),
-                file_system: String::new(),
-            },
-            programs: vec![facts],
-            tables: vec![Table {
-                name: table.to_owned(),
-                letter: 'a',
-                title: String::new(),
-                notes: String::new(),
-                unit: Unit::Whole,
-                rows: vec![Row {
-                    program,
-                    samples: Vec::new(),
-                    failure: None,
-                }],
-                targets: Vec::new(),
-            }],
-            growths: Vec::new(),
-            left_out: vec![LeftOut {
-                what: left_out.to_owned(),
-                why: "why".to_owned(),
-            }],
-        }
+    use super::*;
+    use crate::options::parse;
+
+    fn open(folder: &Path, names: &str) -> Result<Output, String> {
+        let words = format!("--write {} {names}", folder.display());
+        let words = words.split_whitespace().map(str::to_owned);
+        Output::open(&parse(words)?)
     }
 
-    fn shape(report: &Report) -> String {
-        let tables = report.tables.iter().map(|table| {
-            let rows = table.rows.iter().map(|row| row.program.name());
-            format!("{}={}", table.name, rows.collect::<Vec<_>>().join("+"))
-        });
-        let left_out = report.left_out.iter().map(|left_out| left_out.what.clone());
-        tables.chain(left_out).collect::<Vec<_>>().join(" ")
+    fn report(workload: &str) -> Report {
+        let text = include_str!("report/tests/document.json");
+        report::parse(&text.replace("\"steps\"", &format!("\"{workload}\""))).unwrap()
+    }
+
+    /// The workloads in the pages, and the files.
+    fn shape(folder: &Path) -> (String, String) {
+        let report = read(&folder.join("benchmarks.json")).unwrap().unwrap();
+        let names: Vec<_> = report
+            .tables
+            .iter()
+            .map(|table| table.name.as_str())
+            .collect();
+        let files = fs::read_dir(folder).unwrap().flatten();
+        let mut files: Vec<_> = files
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        files.sort();
+        (names.join(" "), files.join(" "))
     }
 
     #[test]
-    fn other_workloads_stay_in_their_order() {
-        let old = report("steps", Program::Kiln, "large-layer: Docker");
-        let new = report("small-files", Program::Kiln, "no peer");
-        assert_eq!(
-            shape(&merge(old, new)),
-            "steps=kiln small-files=kiln no peer large-layer: Docker"
+    fn each_result_is_in_the_pages_at_once() {
+        let folder = Scratch::folder("output");
+        let files = "benchmarks benchmarks.json benchmarks.md".to_owned();
+        let mut output = open(&folder, "steps").unwrap();
+        output.keep(&report("steps"));
+        assert_eq!(shape(&folder), ("steps".to_owned(), files.clone()));
+        let mut output = open(&folder, "").unwrap();
+        output.keep(&report("wide"));
+        assert_eq!(shape(&folder), ("steps wide".to_owned(), files));
+        output.end(&report("wide")).unwrap();
+        let page = fs::read_to_string(folder.join("benchmarks.md")).unwrap();
+        assert!(
+            page.contains("`steps`") && page.contains("`wide`"),
+            "{page}"
         );
     }
 
     #[test]
-    fn other_programs_of_a_workload_stay_and_what_was_left_out_of_it_goes() {
-        let old = report("steps", Program::Docker, "steps: Kaniko");
-        let new = report("steps", Program::Kiln, "no peer");
-        assert_eq!(shape(&merge(old, new)), "steps=kiln+Docker no peer");
+    fn pages_that_cannot_be_read_are_an_error_before_anything_is_measured() {
+        let folder = Scratch::folder("output-broken");
+        fs::write(folder.join("benchmarks.json"), "{}").unwrap();
+        let error = open(&folder, "").unwrap_err();
+        assert!(error.contains("benchmarks.json"), "{error}");
+    }
+
+    #[test]
+    fn results_that_cannot_be_written_are_an_error_at_the_end_and_leave_the_older_file() {
+        let folder = Scratch::folder("output-failing");
+        let mut output = open(&folder, "").unwrap();
+        output.keep(&report("steps"));
+        // Nothing can be put into the place of a folder.
+        fs::remove_file(folder.join("benchmarks.md")).unwrap();
+        fs::create_dir(folder.join("benchmarks.md")).unwrap();
+        let mut output = open(&folder, "").unwrap();
+        output.keep(&report("wide"));
+        let error = output.end(&report("wide")).unwrap_err();
+        assert!(error.contains("benchmarks.md"), "{error}");
+        assert!(!folder.join("benchmarks.md.new").exists());
     }
 }

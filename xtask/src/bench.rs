@@ -23,7 +23,8 @@ pub(crate) fn bench(words: &[&str]) -> Outcome {
     run::run(build.args(packages))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     let program = run::root().join(target).join("release/kiln-benches");
-    run::run(run::command(program).args(words))
+    // In this process's place: signals are the program's, and so is the exit code.
+    run::replace_by(run::command(program).args(words))
 }
 
 /// What can't be installed is not fatal: what needs it is named as not compared.

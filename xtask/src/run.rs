@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -51,6 +52,13 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
     } else {
         Err(format!("`{}` failed ({status})", display(command)))
     }
+}
+
+/// Runs a command in the place of this program; returns only if it can't be started.
+pub(crate) fn replace_by(command: &mut Command) -> Outcome {
+    eprintln!("$ {}", display(command));
+    let error = command.exec();
+    Err(failed(command, &error))
 }
 
 /// Runs a command and gives what it wrote to its standard output.

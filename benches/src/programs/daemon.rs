@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 use testkit::Scratch;
 
+use crate::interrupt;
 use crate::measure::Invocation;
 
 /// How long a daemon may take to start, or to end.
@@ -47,6 +48,7 @@ impl Daemon {
     pub(crate) fn wait_until(&mut self, ready: impl Fn() -> bool) -> Result<(), String> {
         let began = Instant::now();
         while !ready() {
+            interrupt::check()?;
             let ended = self.child.try_wait().is_ok_and(|status| status.is_some());
             if ended || began.elapsed() > PATIENCE {
                 let log = fs::read_to_string(&self.log).unwrap_or_default();

@@ -172,11 +172,13 @@ mod tests {
             is_files_only: true,
             folder: &folder,
         };
-        crate::measure::run(&mkfs.disk(&job).unwrap(), &folder).unwrap();
+        let succeeds = |command: &Invocation| {
+            let output = command.command().output().unwrap();
+            assert!(output.status.success(), "{command}: {output:?}");
+        };
+        succeeds(&mkfs.disk(&job).unwrap());
         match DiskFormat::Ext4.check() {
-            Ok(check) => {
-                crate::measure::run(&check.arg(job.path()), &folder).unwrap();
-            }
+            Ok(check) => succeeds(&check.arg(job.path())),
             Err(why) => eprintln!("skipped: a check of the ext4: {why}"),
         }
     }

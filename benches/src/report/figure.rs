@@ -183,6 +183,7 @@ mod tests {
             program,
             samples: millis.iter().map(|wall| sample(*wall)).collect(),
             failure: None,
+            measured: None,
         }
     }
 
@@ -203,6 +204,7 @@ mod tests {
             title: String::new(),
             notes: String::new(),
             unit,
+            measured: None,
             rows,
             targets: Vec::new(),
         }

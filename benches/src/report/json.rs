@@ -3,7 +3,8 @@
 //!
 //! The format has a version. A field may be added within a version; readers skip what they don't
 //! know. A change of meaning raises the version. Figures (`figure`, `times_kiln`, `reached`) are
-//! written for other programs and not read back: they are computed again.
+//! written for other programs and not read back: they are computed again. What has no `measured_on`
+//! is of the report's day, and what has no `machine` of the report's machine.
 
 mod wire;
 

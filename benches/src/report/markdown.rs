@@ -4,10 +4,10 @@
 //! it survives the next run.
 
 mod growth;
+mod measured;
 mod summary;
 mod workload;
 
-use super::number;
 use crate::model::{Machine, ProgramFacts, Report};
 
 /// Where the charts are, seen from the page.
@@ -22,11 +22,14 @@ pub(crate) fn markdown(report: &Report, notes: &dyn Fn(&str) -> Option<String>) 
     page.line("<!-- Written by `cargo xtask bench`. Explanations are in benches/notes. -->");
     page.line("");
     machine(&mut page, &report.machine);
+    if measured::has_others(report) {
+        page.line("What is of another day, or another machine, says so below its title.");
+    }
     summary::write(&mut page, report);
     method(&mut page, report);
     programs(&mut page, &report.programs);
     for table in &report.tables {
-        workload::write(&mut page, table);
+        workload::write(&mut page, table, &report.machine);
         page.notes(notes(&table.name).as_deref());
     }
     if !report.growths.is_empty() {
@@ -35,7 +38,7 @@ pub(crate) fn markdown(report: &Report, notes: &dyn Fn(&str) -> Option<String>) 
             "Medians of kiln's time while one size grows; both axes of the charts are logarithmic.",
         );
         for growth in &report.growths {
-            growth::write(&mut page, growth);
+            growth::write(&mut page, growth, &report.machine);
             page.notes(notes(&growth.name).as_deref());
         }
     }
@@ -43,22 +46,29 @@ pub(crate) fn markdown(report: &Report, notes: &dyn Fn(&str) -> Option<String>) 
         page.heading("Left out");
         for left_out in &report.left_out {
             let (what, why) = (inline(&left_out.what), sentence(&left_out.why));
-            page.line(&format!("- {what}: {why}"));
+            let stays = if is_there(report, &left_out.what) {
+                " What is shown of it is from before."
+            } else {
+                ""
+            };
+            page.line(&format!("- {what}: {why}{stays}"));
         }
     }
     page.text
 }
 
+/// Whether the page has a workload of this name.
+fn is_there(report: &Report, name: &str) -> bool {
+    let tables = report.tables.iter().map(|table| &table.name);
+    let growths = report.growths.iter().map(|growth| &growth.name);
+    tables.chain(growths).any(|known| known == name)
+}
+
 fn machine(page: &mut Page, machine: &Machine) {
     page.line(&format!(
-        "Measured on {} on a machine with {} {} ({}) and {} of memory, Linux {}, {}.",
+        "Measured on {} on a machine with {}.",
         inline(&machine.date),
-        machine.cores,
-        if machine.cores == 1 { "core" } else { "cores" },
-        inline(&machine.processor),
-        number::gibibytes(machine.memory),
-        inline(&machine.kernel),
-        inline(&machine.system),
+        measured::described(machine),
     ));
     page.line(&format!(
         "What the programs store is on {}.",

@@ -54,6 +54,7 @@ fn steps() -> Table {
         title: "A RUN step that does nothing".to_owned(),
         notes: "20 steps against the same file without them.".to_owned(),
         unit: Unit::Part(20),
+        measured: None,
         rows: vec![
             row(Program::Kiln, &[122_000, 118_000, 131_000]),
             row(Program::KilnRootless, &[110_000, 112_000, 109_000]),
@@ -79,12 +80,14 @@ fn small_files() -> Table {
         title: "COPY of 20,000 small files (90 MB), cold, pushed".to_owned(),
         notes: String::new(),
         unit: Unit::Whole,
+        measured: None,
         rows: vec![
             row(Program::Kiln, &[998_000, 1_010_000]),
             Row {
                 program: Program::Docker,
                 samples: Vec::new(),
                 failure: Some("exit code 1:\nno space | left <on> device\n".to_owned()),
+                measured: None,
             },
             row(Program::Buildah, &[9_420_000]),
         ],
@@ -103,6 +106,7 @@ fn growth() -> Growth {
     Growth {
         name: "many-steps".to_owned(),
         axis: "RUN steps".to_owned(),
+        measured: None,
         title: "Steps that do nothing".to_owned(),
         curves: vec![
             curve("cold", &[(10, 80_000), (100, 620_000), (1000, 7_100_000)]),
@@ -116,6 +120,7 @@ fn row(program: Program, micros: &[u64]) -> Row {
         program,
         samples: micros.iter().map(|wall| sample(*wall)).collect(),
         failure: None,
+        measured: None,
     }
 }
 
@@ -146,6 +151,58 @@ fn check_parse_error(text: &str, expected: &Expect) {
 #[test]
 fn a_page() {
     check_markdown(&report(), &expect_file!["tests/page.txt"]);
+}
+
+/// The machine, a day before or as another one.
+fn earlier(cores: usize) -> Machine {
+    Machine {
+        date: "2026-11-20".to_owned(),
+        cores,
+        ..machine()
+    }
+}
+
+#[test]
+fn a_page_says_what_is_of_another_day_or_machine() {
+    let mut report = report();
+    report.tables[0].measured = Some(earlier(2));
+    report.tables[1].rows[0].measured = Some(earlier(2));
+    report.tables[1].rows[2].measured = Some(earlier(2));
+    report.growths[0].measured = Some(Machine {
+        file_system: "xfs".to_owned(),
+        ..earlier(1)
+    });
+    report.left_out[0].what = "steps".to_owned();
+    let page = markdown(&report, &|_| None);
+    let says = |line: &&str| {
+        let words = ["easured on", "another day", "from before"];
+        words.iter().any(|word| line.contains(word))
+    };
+    let lines: Vec<&str> = page.lines().filter(says).collect();
+    expect![[r"
+        Measured on 2026-11-21 on a machine with 2 cores (AMD EPYC) and 24.0 GiB of memory, Linux 6.18.1, Debian GNU/Linux 12 (bookworm).
+        What is of another day, or another machine, says so below its title.
+        Measured on 2026-11-20.
+        kiln and Buildah were measured on 2026-11-20.
+        Measured on 2026-11-20 on a machine with 1 core (AMD EPYC) and 24.0 GiB of memory, Linux 6.18.1, Debian GNU/Linux 12 (bookworm); what the programs store was on xfs.
+        - steps: `executor` is not on PATH. What is shown of it is from before."]]
+    .assert_eq(&lines.join("\n"));
+    let overview = &charts(&report)[0].1;
+    assert!(
+        overview.contains("2026-11-20 to 2026-11-21, 2 cores"),
+        "{overview}"
+    );
+}
+
+#[test]
+fn documents_without_days_are_of_their_reports_day() {
+    let text = json(&report());
+    let (before, after): (Vec<&str>, Vec<&str>) = text
+        .lines()
+        .partition(|line| line.contains("\"measured_on\""));
+    assert_eq!(before.len(), 3);
+    let read = parse(&after.join("\n")).unwrap();
+    assert_eq!(format!("{read:?}"), format!("{:?}", report()));
 }
 
 #[test]
@@ -247,13 +304,21 @@ fn any_target() -> impl Strategy<Value = Target> {
     ]
 }
 
+fn any_measured() -> impl Strategy<Value = Option<Machine>> {
+    prop_oneof![
+        Just(None),
+        (1_usize..4).prop_map(|cores| Some(earlier(cores))),
+    ]
+}
+
 prop_compose! {
     fn any_row()(
         program in any_program(),
         samples in proptest::collection::vec(any_sample(), 0..4),
         failure in proptest::option::of(".*"),
+        measured in any_measured(),
     ) -> Row {
-        Row { program, samples, failure }
+        Row { program, samples, failure, measured }
     }
 }
 
@@ -264,12 +329,13 @@ prop_compose! {
         parts in any::<Option<u32>>(),
         rows in proptest::collection::vec(any_row(), 0..4),
         targets in proptest::collection::vec(any_target(), 0..4),
+        measured in any_measured(),
     ) -> Table {
         let [name, title] = texts;
         // The harness's own Markdown.
         let notes = String::new();
         let unit = parts.map_or(Unit::Whole, Unit::Part);
-        Table { name, letter, title, notes, unit, rows, targets }
+        Table { name, letter, title, notes, unit, measured, rows, targets }
     }
 }
 
@@ -277,9 +343,10 @@ prop_compose! {
     fn any_growth()(
         texts in any::<[String; 4]>(),
         points in proptest::collection::vec((any::<u64>(), any_sample()), 0..4),
+        measured in any_measured(),
     ) -> Growth {
         let [name, axis, title, curve] = texts;
-        Growth { name, axis, title, curves: vec![Curve { name: curve, points }] }
+        Growth { name, axis, title, measured, curves: vec![Curve { name: curve, points }] }
     }
 }
 

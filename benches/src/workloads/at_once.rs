@@ -69,6 +69,7 @@ fn at_once(bench: &Bench, count: usize, name: &str) -> Result<Table, String> {
                 30,000, with `--no-cache`. Fewer than all succeeding is a failure. "
             .to_owned(),
         unit: Unit::Whole,
+        measured: None,
         rows,
         targets: Vec::new(),
     };

@@ -261,6 +261,7 @@ impl<const N: usize> Curves<N> {
         Ok(Growth {
             name: name.to_owned(),
             axis: axis.to_owned(),
+            measured: None,
             title: title.to_owned(),
             curves: self.names.iter().enumerate().map(curve).collect(),
         })

@@ -35,6 +35,7 @@ pub(crate) fn large(bench: &Bench) -> Result<Table, String> {
         title: "COPY of 1.6 GB of programs and libraries, cold, pushed".to_owned(),
         notes: pushed.text(),
         unit: Unit::Whole,
+        measured: None,
         rows,
         targets: vec![
             Target::AtMost(Program::Kiln, floor),

@@ -43,6 +43,7 @@ pub(crate) fn one_line(bench: &Bench) -> Result<Table, String> {
                 registry, the only place it has for one."
                 .to_owned(),
         unit: Unit::Whole,
+        measured: None,
         rows,
         targets: vec![Target::Times(Program::BuildKit, 5.0)],
     })

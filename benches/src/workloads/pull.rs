@@ -32,6 +32,7 @@ fn table(name: &str, title: &str) -> Table {
         title: title.to_owned(),
         notes: NOTES.to_owned(),
         unit: Unit::Whole,
+        measured: None,
         rows: Vec::new(),
         targets: vec![
             Target::Times(Program::BuildKit, 2.0),

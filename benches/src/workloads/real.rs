@@ -90,6 +90,7 @@ fn table(rows: Vec<crate::model::Row>, alone: &[Sample]) -> Table {
         title: "A real build: apt-get, compile, COPY --from".to_owned(),
         notes,
         unit: Unit::Whole,
+        measured: None,
         rows,
         targets,
     }

@@ -53,6 +53,7 @@ pub(crate) fn restore(bench: &Bench) -> Result<Table, String> {
                 Docker inline, Buildah and Kaniko one image for each step."
             .to_owned(),
         unit: Unit::Whole,
+        measured: None,
         rows,
         targets: vec![Target::Times(Program::BuildKit, 2.0)],
     })

@@ -177,6 +177,7 @@ impl Case {
             title: self.title,
             notes,
             unit: Unit::Whole,
+            measured: None,
             rows,
             targets: vec![
                 Target::Times(self.rival, self.times),

@@ -28,6 +28,7 @@ pub(crate) fn small(bench: &Bench) -> Result<Table, String> {
         title: "COPY of 20,000 small files (90 MB), cold, pushed".to_owned(),
         notes: pushed.text(),
         unit: Unit::Whole,
+        measured: None,
         rows,
         targets: vec![
             Target::Times(Program::BuildKit, 3.0),

@@ -40,6 +40,7 @@ pub(crate) fn steps(bench: &Bench) -> Result<Table, String> {
                 off. Kaniko looks through the whole root after each step."
             .to_owned(),
         unit: Unit::Part(STEPS),
+        measured: None,
         rows,
         targets: vec![
             Target::AtMost(Program::Kiln, Duration::from_millis(5)),

@@ -26,6 +26,7 @@ pub(crate) fn steps(bench: &Bench) -> Result<Table, String> {
                     registry."
                 .to_owned(),
             unit: Unit::Whole,
+            measured: None,
             rows: Vec::new(),
             targets: vec![
                 Target::AtMost(Program::Kiln, Duration::from_millis(20)),
@@ -83,6 +84,7 @@ fn files(name: &str, count: &str, targets: Vec<Target>) -> Table {
         title: format!("Nothing changed: COPY of {count} files"),
         notes: String::new(),
         unit: Unit::Whole,
+        measured: None,
         rows: Vec::new(),
         targets,
     }

@@ -36,6 +36,7 @@ pub(crate) fn wide(bench: &Bench) -> Result<Table, String> {
                 Kaniko builds stages one after the other."
             .to_owned(),
         unit: Unit::Whole,
+        measured: None,
         rows,
         targets: Vec::new(),
     })

@@ -21,7 +21,9 @@ pub(super) fn draw(report: &Report) -> String {
     let machine = &report.machine;
     let machine = format!(
         "{}, {} cores, {}",
-        machine.date, machine.cores, machine.processor
+        days(report),
+        machine.cores,
+        machine.processor
     );
     let subtitle = "Median wall time, logarithmic, and the multiple of kiln's; a thin line is from the shortest to the longest.";
     for (text, y) in [(subtitle, 50.0), (&machine, 68.0)] {
@@ -44,6 +46,18 @@ pub(super) fn draw(report: &Report) -> String {
         y += group_height(table);
     }
     picture.finish((WIDTH, bottom + 16.0 + MARGIN), title, &description(report))
+}
+
+/// The day of all tables, or the first and the last.
+fn days(report: &Report) -> String {
+    let head = &report.machine;
+    let machines = report.tables.iter().map(|table| &table.measured);
+    let dates = || machines.clone().map(|it| &it.as_ref().unwrap_or(head).date);
+    match (dates().min(), dates().max()) {
+        (Some(first), Some(last)) if first != last => format!("{first} to {last}"),
+        (Some(day), _) => day.clone(),
+        (None, _) => head.date.clone(),
+    }
 }
 
 /// The legend; gives where it ends.

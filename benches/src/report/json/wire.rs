@@ -60,6 +60,10 @@ struct Table {
     letter: char,
     title: String,
     notes: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    measured_on: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    machine: Option<Machine>,
     /// The number of equal parts that figures are of; absent if they are of the whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parts: Option<u32>,
@@ -70,6 +74,10 @@ struct Table {
 #[derive(Serialize, Deserialize)]
 struct Row {
     program: Program,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    measured_on: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    machine: Option<Machine>,
     samples: Vec<Sample>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
@@ -109,6 +117,10 @@ struct Growth {
     name: String,
     axis: String,
     title: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    measured_on: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    machine: Option<Machine>,
     curves: Vec<Curve>,
 }
 
@@ -136,12 +148,15 @@ impl Report {
             what: left_out.what.clone(),
             why: left_out.why.clone(),
         });
+        let head = &report.machine;
+        let tables = report.tables.iter();
+        let growths = report.growths.iter();
         Self {
             version: super::VERSION,
             machine: Machine::of(&report.machine),
             programs: report.programs.iter().map(ProgramFacts::of).collect(),
-            workloads: report.tables.iter().map(Table::of).collect(),
-            growths: report.growths.iter().map(Growth::of).collect(),
+            workloads: tables.map(|table| Table::of(table, head)).collect(),
+            growths: growths.map(|growth| Growth::of(growth, head)).collect(),
             left_out: left_out.collect(),
         }
     }
@@ -152,12 +167,15 @@ impl Report {
             why: left_out.why,
         });
         let programs = self.programs.into_iter();
+        let machine = self.machine.into_model();
+        let tables = self.workloads.into_iter();
+        let growths = self.growths.into_iter();
         model::Report {
-            machine: self.machine.into_model(),
             programs: programs.map(ProgramFacts::into_model).collect(),
-            tables: self.workloads.into_iter().map(Table::into_model).collect(),
-            growths: self.growths.into_iter().map(Growth::into_model).collect(),
+            tables: tables.map(|table| table.into_model(&machine)).collect(),
+            growths: growths.map(|growth| growth.into_model(&machine)).collect(),
             left_out: left_out.collect(),
+            machine,
         }
     }
 }
@@ -185,6 +203,35 @@ impl Machine {
             system: self.system,
             file_system: self.file_system,
         }
+    }
+}
+
+/// The day and, if it is not the report's, the machine of a part of a report.
+struct Measured {
+    on: Option<String>,
+    machine: Option<Machine>,
+}
+
+impl Measured {
+    fn of(machine: Option<&model::Machine>, head: &model::Machine) -> Self {
+        let on_that_day = |machine: &model::Machine| model::Machine {
+            date: machine.date.clone(),
+            ..head.clone()
+        };
+        let other = machine.filter(|machine| on_that_day(machine) != **machine);
+        Self {
+            on: machine.map(|machine| machine.date.clone()),
+            machine: other.map(Machine::of),
+        }
+    }
+
+    fn into_model(self, head: &model::Machine) -> Option<model::Machine> {
+        let machine = self.machine.map(Machine::into_model);
+        let date = self
+            .on
+            .or_else(|| machine.as_ref().map(|it| it.date.clone()))?;
+        let machine = machine.unwrap_or_else(|| head.clone());
+        Some(model::Machine { date, ..machine })
     }
 }
 
@@ -241,39 +288,55 @@ impl ProgramFacts {
 }
 
 impl Table {
-    fn of(table: &model::Table) -> Self {
+    fn of(table: &model::Table, head: &model::Machine) -> Self {
         let targets = table.targets.iter();
+        let measured = Measured::of(Some(table.measured.as_ref().unwrap_or(head)), head);
         Self {
             name: table.name.clone(),
             letter: table.letter,
             title: table.title.clone(),
             notes: table.notes.clone(),
+            measured_on: measured.on,
+            machine: measured.machine,
             parts: match table.unit {
                 model::Unit::Whole => None,
                 model::Unit::Part(parts) => Some(parts),
             },
-            rows: table.rows.iter().map(|row| Row::of(table, row)).collect(),
+            rows: table
+                .rows
+                .iter()
+                .map(|row| Row::of(table, row, head))
+                .collect(),
             targets: targets.map(|target| Target::of(table, target)).collect(),
         }
     }
 
-    fn into_model(self) -> model::Table {
+    fn into_model(self, head: &model::Machine) -> model::Table {
+        let measured = Measured {
+            on: self.measured_on,
+            machine: self.machine,
+        };
+        let rows = self.rows.into_iter();
         model::Table {
             name: self.name,
             letter: self.letter,
             title: self.title,
             notes: self.notes,
             unit: self.parts.map_or(model::Unit::Whole, model::Unit::Part),
-            rows: self.rows.into_iter().map(Row::into_model).collect(),
+            measured: measured.into_model(head).filter(|it| it != head),
+            rows: rows.map(|row| row.into_model(head)).collect(),
             targets: self.targets.iter().map(Target::to_model).collect(),
         }
     }
 }
 
 impl Row {
-    fn of(table: &model::Table, row: &model::Row) -> Self {
+    fn of(table: &model::Table, row: &model::Row, head: &model::Machine) -> Self {
+        let measured = Measured::of(row.measured.as_ref(), head);
         Self {
             program: Program::of(row.program),
+            measured_on: measured.on,
+            machine: measured.machine,
             samples: row.samples.iter().map(Sample::of).collect(),
             failure: row.failure.clone(),
             figure: row.figure(table.unit).as_ref().map(Sample::of),
@@ -281,8 +344,13 @@ impl Row {
         }
     }
 
-    fn into_model(self) -> model::Row {
+    fn into_model(self, head: &model::Machine) -> model::Row {
+        let measured = Measured {
+            on: self.measured_on,
+            machine: self.machine,
+        };
         model::Row {
+            measured: measured.into_model(head),
             program: self.program.into_model(),
             samples: self.samples.iter().map(Sample::to_model).collect(),
             failure: self.failure,
@@ -337,7 +405,8 @@ impl Target {
 }
 
 impl Growth {
-    fn of(growth: &model::Growth) -> Self {
+    fn of(growth: &model::Growth, head: &model::Machine) -> Self {
+        let measured = Measured::of(Some(growth.measured.as_ref().unwrap_or(head)), head);
         let curves = growth.curves.iter().map(|curve| Curve {
             name: curve.name.clone(),
             points: curve
@@ -353,11 +422,17 @@ impl Growth {
             name: growth.name.clone(),
             axis: growth.axis.clone(),
             title: growth.title.clone(),
+            measured_on: measured.on,
+            machine: measured.machine,
             curves: curves.collect(),
         }
     }
 
-    fn into_model(self) -> model::Growth {
+    fn into_model(self, head: &model::Machine) -> model::Growth {
+        let measured = Measured {
+            on: self.measured_on,
+            machine: self.machine,
+        };
         let curves = self.curves.into_iter().map(|curve| model::Curve {
             name: curve.name,
             points: curve
@@ -370,6 +445,7 @@ impl Growth {
             name: self.name,
             axis: self.axis,
             title: self.title,
+            measured: measured.into_model(head).filter(|it| it != head),
             curves: curves.collect(),
         }
     }

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::super::number;
-use super::{Page, cell, code, inline};
-use crate::model::{Curve, Growth, Sample};
+use super::{Page, cell, code, inline, measured};
+use crate::model::{Curve, Growth, Machine, Sample};
 
-pub(super) fn write(page: &mut Page, growth: &Growth) {
+pub(super) fn write(page: &mut Page, growth: &Growth, head: &Machine) {
     let title = inline(&growth.title);
     page.line("");
     page.line(&format!("### {title}"));
     page.line("");
     page.line(&format!("{}.", code(&growth.name)));
+    measured::of_growth(page, growth, head);
     let axis = inline(&growth.axis);
     page.picture(&growth.name, &format!("Curves: {title}, by {axis}"));
     let mut head = vec![cell(&growth.axis)];

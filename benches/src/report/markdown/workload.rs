@@ -2,12 +2,13 @@
 
 use super::super::figure::Figure;
 use super::super::number;
-use super::{Page, code, inline, sentence};
-use crate::model::{Program, Row, Table, Target, Unit};
+use super::{Page, code, inline, measured, sentence};
+use crate::model::{Machine, Program, Row, Table, Target, Unit};
 
-pub(super) fn write(page: &mut Page, table: &Table) {
+pub(super) fn write(page: &mut Page, table: &Table, head: &Machine) {
     page.heading(&format!("{}. {}", table.letter, inline(&table.title)));
     page.line(&format!("{}{}.", code(&table.name), rounds(table)));
+    measured::of_table(page, table, head);
     if let Unit::Part(parts) = table.unit {
         page.line(&format!(
             "Times are of one of {parts} equal parts, after a run without them was taken off; memory and bytes are of the whole run."
