@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use kiln_oci::{Algorithm, Digest, Digester};
 
+use crate::index::to_column;
 use crate::lease::Protected;
 use crate::lock::is_missing;
+use crate::mark::Mark;
 use crate::{BlobError, Store, StoreError};
 
 /// How much is read at a time.
@@ -26,8 +28,8 @@ pub struct BlobWriter {
 
 /// How much of a file the kernel was asked to write to the disk.
 ///
-/// A blob is made durable before it is named. Of a large one most has reached the disk by then, if
-/// the kernel begins while it is still being written; left to itself it waits for some seconds.
+/// Of a large blob most has reached the disk when somebody syncs the store, if the kernel begins while
+/// it is still being written; left to itself it waits for some seconds.
 #[derive(Debug, Default)]
 pub(crate) struct Writeback(u64);
 
@@ -173,13 +175,13 @@ impl Store {
         {
             return Ok(false);
         }
-        file.sync_all().map_err(StoreError::io("sync", from))?;
+        let maker = self.lease()?.fresh_name();
+        Mark::make(self.layout(), digest, to_column(self.now()), &maker)?;
+        self.note_unsynced();
         self.protect(&object, |_| {
             fs::rename(from, &to).map_err(StoreError::io("rename", from))?;
             Ok(Some(()))
         })?;
-        self.note_unsynced();
-        sync_directory(&self.layout().blobs(digest.algorithm()))?;
         Ok(true)
     }
 }
@@ -209,8 +211,9 @@ impl BlobWriter {
         self.len() == 0
     }
 
-    /// Puts the blob into the store, durably. `expected` is the digest and the size in bytes that
-    /// it has to have. Returns what it has. A blob that was there already is kept.
+    /// Puts the blob into the store; it survives a loss of power after the next [`Store::sync`].
+    /// `expected` is the digest and the size in bytes that it has to have. Returns what it has. A blob
+    /// that was there already is kept.
     pub fn commit(self, expected: Option<(&Digest, u64)>) -> Result<(Digest, u64), BlobError> {
         let size = self.digester.length();
         let digest = self.digester.finish();
@@ -296,10 +299,4 @@ pub(crate) fn check(
 
 pub(crate) fn exists(path: &Path) -> Result<bool, StoreError> {
     path.try_exists().map_err(StoreError::io("examine", path))
-}
-
-/// Makes renames into `directory` durable.
-fn sync_directory(directory: &Path) -> Result<(), StoreError> {
-    let synced = File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(StoreError::io("sync", directory))
 }

@@ -1,7 +1,6 @@
 //! The SQLite file with everything that is not bytes of content: names, records, protections.
 
 use std::cell::Cell;
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,9 +10,11 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::StoreError;
+use crate::crowd::Crowd;
+use crate::layout::Layout;
 
 /// The newest format this program reads and the one it writes; kept as `user_version`.
-pub(crate) const FORMAT: i64 = 2;
+pub(crate) const FORMAT: i64 = 3;
 
 /// The oldest format that [`Index::migrate`] brings up to date.
 const OLDEST: i64 = 1;
@@ -21,9 +22,23 @@ const OLDEST: i64 = 1;
 /// "kiln" in ASCII; kept as `application_id`.
 const APPLICATION: i64 = 0x6b69_6c6e;
 
-/// Frames in the write-ahead log after which it is copied back. Small, because the first process
-/// to open the store reads the whole log.
-const CHECKPOINT_PAGES: u32 = 256;
+/// Bytes of a page of a new index. Few, since a write to the log writes whole pages, and most rows
+/// have a hundred bytes; an older index has 4096.
+const PAGE_BYTES: i64 = 1024;
+
+/// Bytes in the write-ahead log after which the last process that leaves copies it back. Few, because
+/// the first process to open the store reads the whole log.
+const LOG_LEFT_BEHIND: i64 = 1 << 20;
+
+/// How large the log becomes before whoever writes copies it back, so that it has its bounds also
+/// where there always is a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogLimit {
+    /// 16 MiB. Many, because the next to write syncs the log's beginning, with all others waiting.
+    Roomy,
+    /// 1 MiB, where the disk is nearly full.
+    Tight,
+}
 
 /// Prepared statements kept; the store has about ninety.
 const STATEMENTS: usize = 128;
@@ -138,7 +153,9 @@ CREATE TABLE downloads (
 #[derive(Debug)]
 pub(crate) struct Index {
     connection: Mutex<Connection>,
+    log: LogLimit,
     tracer: OnceLock<Tracer>,
+    crowd: Crowd,
 }
 
 thread_local! {
@@ -150,11 +167,11 @@ thread_local! {
 
 impl Index {
     /// Opens the file without looking at what is inside; makes an empty one where there is none.
-    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn open(layout: &Layout, log: LogLimit) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
+        let connection = Connection::open_with_flags(layout.index(), flags)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         connection.busy_handler(Some(wait_when_busy))?;
         // Closing would copy the log back and fsync twice, milliseconds that every command would
@@ -162,10 +179,13 @@ impl Index {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        let page_bytes = page_bytes(&connection)?;
+        connection.pragma_update(None, "wal_autocheckpoint", log.bytes() / page_bytes)?;
         Ok(Self {
             connection: Mutex::new(connection),
+            log,
             tracer: OnceLock::new(),
+            crowd: Crowd::new(layout),
         })
     }
 
@@ -198,8 +218,11 @@ impl Index {
     /// Makes the tables. The caller holds a lock, because the switch to a write-ahead log does not
     /// wait for other processes.
     pub(crate) fn create(&self, boot: &str) -> Result<(), StoreError> {
-        self.connection()
-            .pragma_update(None, "journal_mode", "WAL")?;
+        let connection = self.connection();
+        connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", self.log.bytes() / PAGE_BYTES)?;
+        drop(connection);
         self.write(|transaction| {
             transaction.execute_batch(SCHEMA)?;
             transaction.execute_batch(SCHEMA_2)?;
@@ -214,7 +237,11 @@ impl Index {
     /// holds the lock under which stores are made.
     pub(crate) fn migrate(&self) -> Result<(), StoreError> {
         self.write(|transaction| {
-            transaction.execute_batch(SCHEMA_2)?;
+            let version: i64 =
+                transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            if version < 2 {
+                transaction.execute_batch(SCHEMA_2)?;
+            }
             transaction.pragma_update(None, "user_version", FORMAT)?;
             Ok(())
         })
@@ -243,6 +270,7 @@ impl Index {
         change: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut connection = self.connection();
+        self.crowd.begin_a_turn();
         let transaction = self.noting_waits(|| {
             connection.transaction_with_behavior(TransactionBehavior::Immediate)
         })?;
@@ -257,6 +285,22 @@ impl Index {
     pub(crate) fn checkpoint(&self) -> Result<(), StoreError> {
         let connection = self.connection();
         connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
+        Ok(())
+    }
+
+    /// Copies a log that has grown back into the file: for the last process that leaves. Others would
+    /// have to wait when they begin the log anew.
+    pub(crate) fn settle(&self) -> Result<(), StoreError> {
+        let connection = self.connection();
+        let checkpoint = |mode: &str| {
+            connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+                Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+            })
+        };
+        let (pages, copied) = checkpoint("NOOP")?;
+        if (pages - copied) * page_bytes(&connection)? >= LOG_LEFT_BEHIND {
+            checkpoint("PASSIVE")?;
+        }
         Ok(())
     }
 
@@ -289,6 +333,19 @@ impl Index {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl LogLimit {
+    fn bytes(self) -> i64 {
+        match self {
+            Self::Roomy => 16 << 20,
+            Self::Tight => 1 << 20,
+        }
+    }
+}
+
+fn page_bytes(connection: &Connection) -> Result<i64, StoreError> {
+    Ok(connection.pragma_query_value(None, "page_size", |row| row.get(0))?)
 }
 
 /// What kind of file the index is.

@@ -12,7 +12,7 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// The directories that exist in every store, parents first.
-    pub(crate) const DIRECTORIES: [&str; 11] = [
+    pub(crate) const DIRECTORIES: [&str; 12] = [
         "blobs",
         "blobs/sha256",
         "blobs/sha512",
@@ -24,6 +24,7 @@ impl Layout {
         "snapshots",
         "stat",
         "tmp",
+        "unsynced",
     ];
 
     pub(crate) const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha512];
@@ -36,6 +37,11 @@ impl Layout {
 
     pub(crate) fn index(&self) -> PathBuf {
         self.root.join("kiln.db")
+    }
+
+    /// The index's write-ahead log.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.root.join("kiln.db-wal")
     }
 
     pub(crate) fn reserve(&self) -> PathBuf {
@@ -107,6 +113,11 @@ impl Layout {
 
     pub(crate) fn tmp(&self, lease: &str) -> PathBuf {
         self.all_tmp().join(lease)
+    }
+
+    /// Where marks are; see the module `mark`.
+    pub(crate) fn unsynced(&self) -> PathBuf {
+        self.root.join("unsynced")
     }
 
     pub(crate) fn locks(&self) -> PathBuf {

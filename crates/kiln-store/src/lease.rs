@@ -102,8 +102,16 @@ impl Lease {
 
     /// A path for something unfinished, not used before.
     pub(crate) fn fresh_path(&self) -> PathBuf {
-        let number = self.names.fetch_add(1, Ordering::Relaxed);
-        self.directory.join(number.to_string())
+        self.directory.join(self.number().to_string())
+    }
+
+    /// A text not used before, by no process.
+    pub(crate) fn fresh_name(&self) -> String {
+        format!("{}-{}", self.id, self.number())
+    }
+
+    fn number(&self) -> u64 {
+        self.names.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Writes down that `object` is in use.
@@ -161,8 +169,9 @@ impl Lease {
         }
     }
 
-    /// Gives everything up. What fails here is made good by whoever reaps the lease.
-    pub(crate) fn end(&self, index: &Index, now: Timestamp) {
+    /// Gives everything up. What fails here is made good by whoever reaps the lease. Returns whether
+    /// nobody else has one.
+    pub(crate) fn end(&self, index: &Index, now: Timestamp) -> bool {
         let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
         let forgotten = index.write(|transaction| {
             used.write(transaction, now)?;
@@ -172,6 +181,8 @@ impl Lease {
         if forgotten.is_ok() && removed.is_ok() {
             let _ = fs::remove_file(self.lock.path());
         }
+        let leases = self.lock.path().parent();
+        leases.is_some_and(|leases| names_in(leases).is_ok_and(|names| names.is_empty()))
     }
 
     fn remembered(&self) -> MutexGuard<'_, HashSet<Protected>> {

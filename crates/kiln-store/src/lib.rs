@@ -17,6 +17,7 @@
 //!   stat/<hex>                 digests of one build context's files (see the module `stat`)
 //!   leases/<id>                one file for each process, locked while it lives
 //!   tmp/<id>/                  what that process has not finished: blobs, snapshots, things being removed
+//!   unsynced/<...>             marks of blobs that are not synced yet (see the module `mark`)
 //!   locks/<hash>               named locks, while somebody holds them
 //! ```
 //!
@@ -55,11 +56,12 @@
 //! the commit of its row the row may be lost; the directory is then garbage. A full disk fails the
 //! write, never what was there.
 //!
-//! A loss of power: blobs are synced before they are renamed, and their directory after that.
-//! Syncing thousands of small files of a snapshot would be far too slow, so a snapshot counts as
-//! synced only after [`Store::sync`]. When a store is opened for the first time since the machine
-//! started (the kernel's boot id tells), snapshots that were not synced are dropped, with all that
-//! builds on them, and so are rows whose directory is gone. Rows themselves may get lost from the
+//! A loss of power: syncing each blob, or thousands of small files of a snapshot, would be far too
+//! slow, so what is new is synced by [`Store::sync`], all at once. When a store is opened for the
+//! first time since the machine started (the kernel's boot id tells), snapshots that were not synced
+//! are dropped, with all that builds on them, and so are rows whose directory is gone. Blobs that were
+//! not synced are compared with their digests (see the module `mark`); those that are damaged go, and
+//! so do the images that need them. Rows themselves may get lost from the
 //! end of SQLite's log, never in part (`synchronous=NORMAL`).
 //!
 //! # Deliberately absent
@@ -73,6 +75,7 @@ mod blob;
 mod cache;
 mod cache_mount;
 mod contents;
+mod crowd;
 mod download;
 mod error;
 mod history;
@@ -82,6 +85,7 @@ mod index;
 mod layout;
 mod lease;
 mod lock;
+mod mark;
 mod partial;
 mod prune;
 mod snapshot;

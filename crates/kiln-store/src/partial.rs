@@ -146,8 +146,8 @@ impl PartialBlob {
         Ok(())
     }
 
-    /// Puts the finished blob into the store, durably. `size` is what it has to have in bytes,
-    /// where known.
+    /// Puts the finished blob into the store; it survives a loss of power after the next
+    /// [`Store::sync`]. `size` is what it has to have in bytes, where known.
     ///
     /// Bytes that turn out wrong are removed, since appending to them could never help.
     pub fn commit(mut self, size: Option<u64>) -> Result<(), BlobError> {

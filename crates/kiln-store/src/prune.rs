@@ -100,7 +100,7 @@ impl Store {
     /// Other processes may build meanwhile. Works on a full disk.
     pub fn prune(&self, policy: &PrunePolicy) -> Result<PruneReport, StoreError> {
         self.make_room_for_index()?;
-        self.index().checkpoint()?;
+        self.checkpoint_if_it_fits()?;
         let (leases, mut freed) = reap(self)?;
         if policy.keep_bytes.is_some() {
             self.measure_snapshots()?;
@@ -117,7 +117,7 @@ impl Store {
         let blobs = sweep_into(self, &trash)?;
         let partials = self.trash_cache_files(policy, &trash)?;
         freed.add(trash.empty()?);
-        self.index().checkpoint()?;
+        self.checkpoint_if_it_fits()?;
         self.restore_reserve()?;
         Ok(PruneReport {
             images: victims.images,

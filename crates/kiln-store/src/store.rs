@@ -14,16 +14,21 @@ use kiln_sys::lock::{FileLock, LockKind};
 use rusqlite::OptionalExtension as _;
 
 use crate::error::is_disk_full;
-use crate::index::{FORMAT, Format, Index, to_column};
+use crate::index::{FORMAT, Format, Index, LogLimit, to_column};
 use crate::layout::Layout;
 use crate::lease::{Lease, Protected};
 use crate::lock::is_missing;
+use crate::mark::{self, Mark, drop_damaged_blobs};
 use crate::sweep::{drop_doubtful_snapshots, move_orphan_snapshots};
 use crate::{OpenError, StoreError};
 
 /// Space kept back so that the index can still record what is pruned from a full disk, in bytes:
 /// enough to rewrite the index of some ten thousand cache records.
 const RESERVE: u64 = 4 << 20;
+
+/// Free space from which on the index's log may grow, in bytes: copying it back into the index takes
+/// as much again.
+const ROOMY: u64 = 256 << 20;
 
 /// Magic numbers of file systems that several machines can write at once (`statfs(2)`).
 const NETWORK_FILESYSTEMS: [(u32, &str); 13] = [
@@ -117,22 +122,22 @@ impl Store {
 
     /// Makes everything that was stored so far survive a loss of power.
     ///
-    /// Without it, blobs and whatever was there when the machine lost power stay, but snapshots
-    /// and the records that name them go. Costs one `syncfs`; nothing if this handle stored
+    /// Without it, snapshots and the records that name them go when the machine loses power, and so
+    /// do blobs that the disk does not have yet. Costs one `syncfs`; nothing if this handle stored
     /// nothing since the last time.
     pub fn sync(&self) -> Result<(), StoreError> {
         if !self.inner.unsynced.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
-        let synced = self.sync_snapshots();
+        let synced = self.sync_all();
         if synced.is_err() {
             self.note_unsynced();
         }
         synced
     }
 
-    /// The same, if there is a snapshot that was made longer ago than this and is not synced, by
-    /// whomever.
+    /// The same, if there is a snapshot or a blob that was made longer ago than this and is not synced,
+    /// by whomever.
     ///
     /// Builds that follow each other then pay for one `syncfs` in this time, and not each, and a
     /// machine that starts again has what is older.
@@ -143,17 +148,21 @@ impl Store {
             let mut statement = index.prepare_cached(query)?;
             Ok(statement.query_row([], |row| row.get(0)).optional()?)
         })?;
+        let marked = Mark::all(self.layout())?;
+        let oldest = marked.first().map(Mark::created).into_iter().chain(oldest);
         let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
-        match oldest {
+        match oldest.min() {
             Some(created) if to_column(self.now()).saturating_sub(created) > age => {
                 self.inner.unsynced.store(false, Ordering::Release);
-                self.sync_snapshots()
+                self.sync_all()
             }
             _ => Ok(()),
         }
     }
 
-    fn sync_snapshots(&self) -> Result<(), StoreError> {
+    fn sync_all(&self) -> Result<(), StoreError> {
+        // What is stored from here on is not known to be on the disk afterwards.
+        let marks = Mark::all(self.layout())?;
         let numbers = self.index().read(|index| {
             let mut statement =
                 index.prepare_cached("SELECT number FROM snapshots WHERE synced = 0")?;
@@ -163,6 +172,7 @@ impl Store {
         let root = self.root();
         let directory = File::open(root).map_err(StoreError::io("open", root))?;
         rustix::fs::syncfs(&directory).map_err(StoreError::os("sync the file system of", root))?;
+        marks.into_iter().try_for_each(Mark::remove)?;
         if numbers.is_empty() {
             return Ok(());
         }
@@ -174,7 +184,7 @@ impl Store {
             }
             Ok(())
         })?;
-        let log = root.join("kiln.db-wal");
+        let log = self.layout().log();
         match File::open(&log).and_then(|file| file.sync_data()) {
             // The log is gone when another process copied it back, and synced that.
             Err(error) if is_missing(&error) => Ok(()),
@@ -194,6 +204,8 @@ impl Store {
         if self.index().read(|index| Ok(known(index)?))? == boot {
             return Ok(());
         }
+        let marks = Mark::all(self.layout())?;
+        let damaged = mark::damaged(self.layout(), &marks)?;
         // Its directory takes what has to go. Dropped without being ended, this lease is dead, and
         // is reaped when somebody has the time.
         let orphanage = Lease::take(self.layout())?;
@@ -203,12 +215,15 @@ impl Store {
             }
             drop_doubtful_snapshots(transaction, self.layout())?;
             move_orphan_snapshots(transaction, self.layout(), orphanage.directory())?;
+            drop_damaged_blobs(transaction, self.layout(), &damaged, orphanage.directory())?;
             transaction.execute(
                 "INSERT OR REPLACE INTO meta VALUES ('boot', ?1)",
                 [boot.unwrap_or_default()],
             )?;
             Ok(())
-        })
+        })?;
+        // What was just read came from the disk.
+        marks.into_iter().try_for_each(Mark::remove)
     }
 
     pub(crate) fn layout(&self) -> &Layout {
@@ -283,6 +298,20 @@ impl Store {
         Ok(())
     }
 
+    /// Copies the index's log back, unless that might take what room there is: the log needs it more.
+    pub(crate) fn checkpoint_if_it_fits(&self) -> Result<(), StoreError> {
+        let log = self.layout().log();
+        let bytes = match fs::metadata(&log) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if is_missing(&error) => return Ok(()),
+            Err(error) => return Err(StoreError::io("examine", &log)(error)),
+        };
+        if free_bytes(self.root())? > bytes {
+            self.index().checkpoint()?;
+        }
+        Ok(())
+    }
+
     /// Puts the reserve back when there is room again.
     pub(crate) fn restore_reserve(&self) -> Result<(), StoreError> {
         if free_bytes(self.root())? > 2 * RESERVE {
@@ -296,7 +325,11 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let lease = self.lease.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(lease) = lease.take() {
-            lease.end(&self.index, self.clock.now());
+            let is_last = lease.end(&self.index, self.clock.now());
+            if is_last {
+                // The log only stays longer where this fails.
+                let _ = self.index.settle();
+            }
         }
     }
 }
@@ -370,8 +403,12 @@ fn check_owner(layout: &Layout) -> Result<(), OpenError> {
 }
 
 fn open_index(layout: &Layout) -> Result<Index, OpenError> {
-    let path = layout.index();
-    let index = match Index::open(&path).and_then(|index| Ok((index.format()?, index))) {
+    let log = if free_bytes(&layout.root)? > ROOMY {
+        LogLimit::Roomy
+    } else {
+        LogLimit::Tight
+    };
+    let index = match Index::open(layout, log).and_then(|index| Ok((index.format()?, index))) {
         Ok((Format::Ours, index)) => return Ok(index),
         Ok((Format::Empty | Format::Older, index)) => index,
         Ok((format, _)) => return Err(refuse(layout, format)),

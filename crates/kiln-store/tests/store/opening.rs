@@ -39,7 +39,7 @@ fn a_newer_format_is_refused() {
     sql(&test, "PRAGMA user_version = 7");
     assert_eq!(
         refusal(&test),
-        "the store `ROOT` has format 7, and this kiln knows formats up to 2"
+        "the store `ROOT` has format 7, and this kiln knows formats up to 3"
     );
 }
 
@@ -55,8 +55,8 @@ fn an_older_format_is_brought_up_to_date() {
         &test,
         "DROP TABLE cache_mounts; DROP TABLE builds; DROP TABLE downloads; PRAGMA user_version = 1",
     );
-    for name in ["mounts", "builds"] {
-        std::fs::remove_dir(test.path(name)).unwrap();
+    for name in ["mounts", "builds", "unsynced"] {
+        std::fs::remove_dir_all(test.path(name)).unwrap();
     }
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -218,6 +218,109 @@ fn a_reboot_drops_rows_whose_directory_is_gone() {
     );
     test.reopen();
     assert_eq!(test.store.snapshot(&above).unwrap(), None);
+}
+
+/// As if the machine had started again.
+fn reboot(test: &mut TestStore) {
+    test.reopen();
+    sql(
+        test,
+        "UPDATE meta SET value = 'an earlier boot' WHERE key = 'boot'",
+    );
+    test.reopen();
+}
+
+/// What ext4 leaves of a file that was renamed, and of whose bytes none were written.
+fn lose_the_bytes(test: &TestStore, digest: &Digest) {
+    let path = test.path(&format!("blobs/sha256/{}", digest.hex()));
+    let size = std::fs::metadata(&path).unwrap().len();
+    std::fs::write(&path, vec![0; usize::try_from(size).unwrap()]).unwrap();
+}
+
+#[test]
+fn a_reboot_drops_blobs_that_did_not_reach_the_disk_and_their_images() {
+    let mut test = TestStore::new();
+    let [whole, broken] = ["whole", "broken"].map(|layer| {
+        let target = put_image(&test.store, &[layer]);
+        let name = reference(layer);
+        test.store.tag(&name, &target, Timestamp::EPOCH).unwrap();
+        Digest::sha256(layer.as_bytes())
+    });
+    assert_ne!(names(&test.path("unsynced")), "");
+    test.reopen();
+    lose_the_bytes(&test, &broken);
+
+    reboot(&mut test);
+    let store = &test.store;
+    assert!(store.has_blob(&whole).unwrap());
+    assert!(!store.has_blob(&broken).unwrap());
+    assert!(store.image(&reference("whole")).unwrap().is_some());
+    assert_eq!(store.image(&reference("broken")).unwrap(), None);
+    assert_eq!(names(&test.path("unsynced")), "");
+    // And it can be stored again.
+    put_image(store, &["broken"]);
+    assert!(store.has_blob(&broken).unwrap());
+}
+
+#[test]
+fn a_reboot_drops_images_whose_manifest_did_not_reach_the_disk() {
+    let mut test = TestStore::new();
+    let target = put_image(&test.store, &["layer"]);
+    let name = reference("app");
+    test.store.tag(&name, &target, Timestamp::EPOCH).unwrap();
+    let path = format!("blobs/sha256/{}", target.digest.hex());
+    std::fs::remove_file(test.path(&path)).unwrap();
+    std::fs::remove_dir_all(test.path("unsynced")).unwrap();
+    std::fs::create_dir(test.path("unsynced")).unwrap();
+    reboot(&mut test);
+    assert_eq!(test.store.image(&name).unwrap(), None);
+}
+
+#[test]
+fn synced_blobs_are_not_read_again_after_a_reboot() {
+    let mut test = TestStore::new();
+    let digest = test.store.write_blob(b"content").unwrap();
+    test.store.sync().unwrap();
+    assert_eq!(names(&test.path("unsynced")), "");
+    // Nobody looks, so nobody notices.
+    lose_the_bytes(&test, &digest);
+    reboot(&mut test);
+    assert!(test.store.has_blob(&digest).unwrap());
+}
+
+#[test]
+fn old_blobs_are_synced_without_any_snapshot() {
+    let test = TestStore::new();
+    let age = std::time::Duration::from_mins(5);
+    test.store.write_blob(b"content").unwrap();
+    test.set_time(300);
+    test.store.sync_if_older(age).unwrap();
+    assert_ne!(names(&test.path("unsynced")), "");
+    test.set_time(302);
+    test.open_again().sync_if_older(age).unwrap();
+    assert_eq!(names(&test.path("unsynced")), "");
+}
+
+#[test]
+fn the_last_handle_copies_a_long_log_back() {
+    let mut test = TestStore::new();
+    let log = |test: &TestStore| -> i64 {
+        let index = Connection::open(test.path("kiln.db")).unwrap();
+        let pages = |row: &rusqlite::Row<'_>| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?);
+        let query = "PRAGMA wal_checkpoint(NOOP)";
+        index.query_row(query, [], pages).unwrap()
+    };
+    let other = test.open_again();
+    other.write_blob(b"keeps a lease").unwrap();
+    for number in 0..200 {
+        add_snapshot(&test.store, &SnapshotId::random(), None, number);
+    }
+    let before = log(&test);
+    assert!(before > 1024, "{before} pages");
+    test.reopen();
+    assert!(log(&test) >= before);
+    drop(other);
+    assert_eq!(log(&test), 0);
 }
 
 #[test]
