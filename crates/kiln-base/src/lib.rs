@@ -1,5 +1,5 @@
-//! What every crate may speak of: build events, secrets that can't be printed, and time and
-//! cancellation as values.
+//! What every crate may speak of: build events, secrets that can't be printed, time and cancellation
+//! as values, and values packed into few bytes.
 //!
 //! Deliberately absent: any input or output, any clock, any global state. A [`Timestamp`] is handed
 //! in by whoever is allowed to read the clock, and so is the clock of a [`trace::Tracer`]; a
@@ -7,6 +7,7 @@
 
 mod cancel;
 pub mod events;
+pub mod packed;
 mod secret;
 mod time;
 pub mod trace;

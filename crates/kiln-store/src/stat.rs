@@ -5,25 +5,23 @@
 //! digest is kept only if the file had been left alone for a while when the scan began (git calls
 //! the others "racily clean").
 //!
-//! The file `stat/<context>` is read as a whole and searched where it lies; integers are little
-//! endian:
-//!
-//! ```text
-//! "kilnstat" | version u32 | count u32 | count records | the paths | BLAKE3 of all before, 32 bytes
-//! record: path offset u32 | path length u32 | dev u64 | ino u64 | size u64
-//!         | mtime s i64 | ctime s i64 | mtime ns u32 | ctime ns u32 | age u32 | digest 32 bytes
-//! ```
-//!
-//! Records are in the order of their paths. 20,000 rows in the index would take about 20 ms to load,
-//! this takes about one. The checksum is needed since the file is not synced: after a loss of
-//! power it may hold anything, and then counts as empty.
+//! The file `stat/<context>` is a table, sorted by path, of which a lookup reads one block: see
+//! [`table`]. Files are looked up in about its order, so each block is read once, and memory does
+//! not grow with the number of files. What is new is sorted and written to the disk whenever there
+//! is much of it, and at the end all becomes one table. 20,000 rows in the index would take about
+//! 20 ms to load, this takes about one.
+
+mod merge;
+mod table;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_base::Timestamp;
 use kiln_sys::fs::{FileTime, Metadata};
@@ -31,17 +29,8 @@ use kiln_sys::fs::{FileTime, Metadata};
 use crate::lock::is_missing;
 use crate::{ContextId, Store, StoreError};
 
-const MAGIC: &[u8; 8] = b"kilnstat";
-const VERSION: u32 = 1;
-const HEADER: usize = 16;
-const RECORD: usize = 92;
-const CHECKSUM: usize = 32;
-
-/// So much of the file is written at once.
-const BUFFER: usize = 256 * 1024;
-
-/// Files above this size are not read: no context has so many files.
-const LIMIT: u64 = 1 << 30;
+use merge::merge;
+use table::{Blocks, Record, Table, TableWriter};
 
 /// An entry that this many saves in a row did not look at is dropped: its file is gone.
 const MAX_AGE: u32 = 8;
@@ -53,6 +42,9 @@ const MARGIN: i64 = 100_000_000;
 /// The same for files whose times are whole seconds: some file systems only keep those, FAT every
 /// second one.
 const COARSE_MARGIN: i64 = 2_000_000_000;
+
+/// So many bytes of what is new are kept in memory.
+const FRESH_BYTES: usize = if cfg!(test) { 2048 } else { 4 << 20 };
 
 /// What tells whether a file changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,21 +64,29 @@ pub struct FileStamp {
 /// The known digests of one context's files. Shared by the threads of a scan.
 pub struct StatCache {
     context: ContextId,
-    /// The whole file, checked; empty if there was none.
-    bytes: Vec<u8>,
-    count: usize,
-    /// A bit for each record that was looked up.
+    /// What was known when this was loaded.
+    known: Table,
+    /// Its blocks that were read last.
+    blocks: Mutex<Blocks>,
+    /// A bit for each record of it that was looked up.
     seen: Vec<AtomicU32>,
-    /// The record after the one that was found last: files are looked up about in their order.
-    next: AtomicUsize,
     fresh: Mutex<Fresh>,
+    scratch: Scratch,
 }
 
-/// What was put since, in the order of that. There may be half a million files.
+/// Makes a file that nobody else sees, and that is gone when it is closed.
+type Scratch = Box<dyn Fn() -> io::Result<File> + Send + Sync>;
+
+/// What was put since. There may be half a million files.
 #[derive(Default)]
 struct Fresh {
+    /// What was put last, in the order of that.
     paths: Vec<u8>,
     records: Vec<FreshRecord>,
+    /// What was put before, on the disk: later tables count more.
+    spilled: Vec<Table>,
+    /// Where they are, and where the next begins.
+    spill: Option<(Arc<File>, u64)>,
 }
 
 struct FreshRecord {
@@ -95,39 +95,19 @@ struct FreshRecord {
     digest: [u8; 32],
 }
 
-struct Record<'a> {
-    path: &'a [u8],
-    stamp: FileStamp,
-    age: u32,
-    digest: [u8; 32],
-}
-
-/// Where a record that is to be saved is.
-#[derive(Clone, Copy)]
-enum Place {
-    Fresh(usize),
-    Known(usize),
-}
-
-/// Records that are to be saved, in the order of their paths.
-struct Saved<'a> {
-    cache: &'a StatCache,
-    fresh: &'a Fresh,
-    places: Vec<Place>,
-}
-
 impl Store {
     /// Loads what is known of a context's files.
     pub fn stat_cache(&self, context: &ContextId) -> Result<StatCache, StoreError> {
         let path = self.layout().stats().join(context.to_string());
-        let is_small = fs::metadata(&path).is_ok_and(|file| file.len() <= LIMIT);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) if is_small => bytes,
-            Ok(_) => Vec::new(),
-            Err(error) if is_missing(&error) => Vec::new(),
-            Err(error) => return Err(StoreError::io("read", &path)(error)),
+        let known = match File::open(&path) {
+            Ok(file) => Table::open(Arc::new(file), *context),
+            Err(error) if is_missing(&error) => Ok(Table::default()),
+            Err(error) => Err(error),
         };
-        Ok(StatCache::from_bytes(*context, bytes))
+        let known = known.map_err(StoreError::io("read", &path))?;
+        let store = self.clone();
+        let scratch = Box::new(move || store.scratch_file());
+        Ok(StatCache::new(*context, known, scratch))
     }
 
     /// Saves what the scan that began at `scanned` found out; does nothing if that is nothing new.
@@ -135,16 +115,27 @@ impl Store {
     /// Where two scans of one context end at the same time, the later one wins.
     pub fn save_stat_cache(&self, cache: &StatCache, scanned: Timestamp) -> Result<(), StoreError> {
         let fresh = cache.fresh();
-        let saved = cache.to_save(&fresh, scanned);
-        if !(saved.has_news() && saved.fits()) {
+        if !fresh.has_news(scanned) {
             return Ok(());
         }
         let temporary = self.lease()?.fresh_path();
         let file = File::create(&temporary).map_err(StoreError::io("write", &temporary))?;
-        let written = saved.write(file);
+        let written = cache.write(&fresh, scanned, file);
         written.map_err(StoreError::io("write", &temporary))?;
         let path = self.layout().stats().join(cache.context.to_string());
         fs::rename(&temporary, &path).map_err(StoreError::io("rename", &temporary))
+    }
+
+    fn scratch_file(&self) -> io::Result<File> {
+        let path = self.lease().map_err(io::Error::other)?.fresh_path();
+        let mut options = File::options();
+        let file = options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)?;
+        fs::remove_file(&path)?;
+        Ok(file)
     }
 }
 
@@ -171,10 +162,27 @@ impl FileStamp {
 }
 
 impl StatCache {
+    fn new(context: ContextId, known: Table, scratch: Scratch) -> Self {
+        let count = known.count();
+        Self {
+            context,
+            known,
+            blocks: Mutex::default(),
+            seen: (0..count.div_ceil(32)).map(|_| AtomicU32::new(0)).collect(),
+            fresh: Mutex::default(),
+            scratch,
+        }
+    }
+
     /// The digest of the file at `path`, if the file is as it was.
+    ///
+    /// What can't be read of the file on the disk is not known.
     pub fn get(&self, path: &[u8], stamp: &FileStamp) -> Option<[u8; 32]> {
-        let index = self.find(path)?;
-        let record = self.record(index)?;
+        if self.known.count() == 0 {
+            return None;
+        }
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let (index, record) = blocks.find(&self.known, path)?;
         if record.stamp != *stamp {
             return None;
         }
@@ -186,6 +194,9 @@ impl StatCache {
 
     /// Notes a digest. `stamp` was read before the content was.
     pub fn put(&self, path: &[u8], stamp: FileStamp, digest: [u8; 32]) {
+        if path.len() > table::LONGEST_PATH {
+            return;
+        }
         let mut fresh = self.fresh();
         let start = fresh.paths.len();
         fresh.paths.extend_from_slice(path);
@@ -195,75 +206,43 @@ impl StatCache {
             stamp,
             digest,
         });
+        if fresh.bytes() >= FRESH_BYTES {
+            fresh.spill(self.context, &self.scratch);
+        }
     }
 
     /// How many files were known when this was loaded.
     pub fn len(&self) -> usize {
-        self.count
+        self.known.count()
     }
 
     /// Whether no file was known when this was loaded.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    fn from_bytes(context: ContextId, bytes: Vec<u8>) -> Self {
-        let count = check(&bytes).unwrap_or_default();
-        Self {
-            context,
-            bytes: if count == 0 { Vec::new() } else { bytes },
-            count,
-            seen: (0..count.div_ceil(32)).map(|_| AtomicU32::new(0)).collect(),
-            next: AtomicUsize::new(0),
-            fresh: Mutex::default(),
-        }
+        self.len() == 0
     }
 
     fn fresh(&self) -> MutexGuard<'_, Fresh> {
         self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the file becomes with the fresh entries merged in.
-    fn to_save<'a>(&'a self, fresh: &'a Fresh, scanned: Timestamp) -> Saved<'a> {
-        let path = |number: usize| &fresh.paths[fresh.records[number].path.clone()];
-        let mut order: Vec<usize> = (0..fresh.records.len()).collect();
-        // Of several for one path the last counts; the sort is stable, and each takes the place of
-        // the one before.
-        order.sort_by(|a, b| path(*a).cmp(path(*b)));
-        order.dedup_by(|later, earlier| {
-            let same = path(*later) == path(*earlier);
-            if same {
-                *earlier = *later;
-            }
-            same
-        });
-        let mut places = Vec::with_capacity(order.len() + self.count);
-        let mut order = order.into_iter().peekable();
-        let push_fresh = |places: &mut Vec<Place>, number: usize| {
-            if fresh.records[number].stamp.is_settled(scanned) {
-                places.push(Place::Fresh(number));
-            }
-        };
-        for index in 0..self.count {
-            let Some(record) = self.record(index) else {
-                continue;
+    /// Writes what the file becomes with the fresh entries merged in.
+    fn write(&self, fresh: &Fresh, scanned: Timestamp, file: impl io::Write) -> io::Result<()> {
+        let mut writer = TableWriter::new(file, 0, self.context);
+        merge(self, fresh, |number, record| {
+            let Some(number) = number else {
+                // Where this one goes, what was known before is out of date as well.
+                if record.stamp.is_settled(scanned) {
+                    writer.push(&record)?;
+                }
+                return Ok(());
             };
-            while let Some(number) = order.next_if(|number| path(*number) < record.path) {
-                push_fresh(&mut places, number);
+            let age = self.next_age(number, record.age);
+            if age > MAX_AGE {
+                return Ok(());
             }
-            // An entry that was replaced by one too fresh to keep is out of date.
-            if let Some(number) = order.next_if(|number| path(*number) == record.path) {
-                push_fresh(&mut places, number);
-            } else if self.next_age(index, record.age) <= MAX_AGE {
-                places.push(Place::Known(index));
-            }
-        }
-        order.for_each(|number| push_fresh(&mut places, number));
-        Saved {
-            cache: self,
-            fresh,
-            places,
-        }
+            writer.push(&Record { age, ..record })
+        })?;
+        writer.close()
     }
 
     /// How many saves in a row will not have looked at an entry.
@@ -282,58 +261,74 @@ impl StatCache {
             .map_or(0, |bits| bits.load(Ordering::Relaxed));
         bits & (1 << (index % 32)) != 0
     }
+}
 
-    fn find(&self, path: &[u8]) -> Option<usize> {
-        let next = self.next.load(Ordering::Relaxed);
-        let found = if next < self.count && self.path(next) == Some(path) {
-            next
-        } else {
-            self.search(path)?
-        };
-        self.next.store(found + 1, Ordering::Relaxed);
-        Some(found)
+impl Fresh {
+    /// What it takes in memory.
+    fn bytes(&self) -> usize {
+        self.paths.len() + self.records.len() * size_of::<FreshRecord>()
     }
 
-    fn search(&self, path: &[u8]) -> Option<usize> {
-        let (mut low, mut high) = (0, self.count);
-        while low < high {
-            let middle = usize::midpoint(low, high);
-            match self.path(middle)?.cmp(path) {
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Equal => return Some(middle),
-                std::cmp::Ordering::Greater => high = middle,
-            }
+    /// Whether there is anything that is worth a write.
+    fn has_news(&self, scanned: Timestamp) -> bool {
+        let mut stamps = self.records.iter().map(|record| &record.stamp);
+        !self.spilled.is_empty() || stamps.any(|stamp| stamp.is_settled(scanned))
+    }
+
+    fn path(&self, number: usize) -> &[u8] {
+        &self.paths[self.records[number].path.clone()]
+    }
+
+    fn record(&self, number: usize) -> Record<'_> {
+        let record = &self.records[number];
+        Record {
+            path: self.path(number),
+            stamp: record.stamp,
+            age: 0,
+            digest: record.digest,
         }
-        None
     }
 
-    fn path(&self, index: usize) -> Option<&[u8]> {
-        let mut fields = Fields(self.bytes.get(HEADER + index * RECORD..)?);
-        let start = HEADER + self.count * RECORD + usize::try_from(fields.u32()?).ok()?;
-        let length = usize::try_from(fields.u32()?).ok()?;
-        self.bytes.get(start..start.checked_add(length)?)
+    /// The numbers of what is in memory by path; of several for one path the last.
+    fn sorted(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.records.len()).collect();
+        // The sort is stable, and each takes the place of the one before.
+        order.sort_by(|a, b| table::order(self.path(*a), self.path(*b)));
+        order.dedup_by(|later, earlier| {
+            let same = self.path(*later) == self.path(*earlier);
+            if same {
+                *earlier = *later;
+            }
+            same
+        });
+        order
     }
 
-    fn record(&self, index: usize) -> Option<Record<'_>> {
-        let path = self.path(index)?;
-        let mut fields = Fields(self.bytes.get(HEADER + index * RECORD + 8..)?);
-        let [dev, ino, size] = [fields.u64()?, fields.u64()?, fields.u64()?];
-        let [mtime, ctime] = [fields.i64()?, fields.i64()?];
-        let mtime = Timestamp::new(mtime, fields.u32()?);
-        let ctime = Timestamp::new(ctime, fields.u32()?);
-        let stamp = FileStamp {
-            dev,
-            ino,
-            size,
-            mtime,
-            ctime,
+    /// Makes a table of what is in memory. Where the disk does not take it, it stays in memory.
+    fn spill(&mut self, context: ContextId, scratch: &Scratch) {
+        if let Ok((table, file, end)) = self.spilled(context, scratch) {
+            self.spilled.push(table);
+            self.spill = Some((file, end));
+            self.paths.clear();
+            self.records.clear();
+        }
+    }
+
+    fn spilled(
+        &self,
+        context: ContextId,
+        scratch: &Scratch,
+    ) -> io::Result<(Table, Arc<File>, u64)> {
+        let (file, start) = match &self.spill {
+            Some((file, end)) => (Arc::clone(file), *end),
+            None => (Arc::new(scratch()?), 0),
         };
-        Some(Record {
-            path,
-            stamp,
-            age: fields.u32()?,
-            digest: fields.take()?,
-        })
+        let mut writer = TableWriter::new(table::At(&file, start), start, context);
+        for number in self.sorted() {
+            writer.push(&self.record(number))?;
+        }
+        let (blocks, end) = writer.finish()?;
+        Ok((Table::of(Arc::clone(&file), blocks, context), file, end))
     }
 }
 
@@ -341,330 +336,7 @@ impl fmt::Debug for StatCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StatCache")
             .field("context", &self.context)
-            .field("count", &self.count)
+            .field("count", &self.len())
             .finish_non_exhaustive()
-    }
-}
-
-/// Reads integers off the front of a slice.
-struct Fields<'a>(&'a [u8]);
-
-impl Fields<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (first, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.take().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.take().map(u64::from_le_bytes)
-    }
-
-    fn i64(&mut self) -> Option<i64> {
-        self.take().map(i64::from_le_bytes)
-    }
-}
-
-/// The number of records in a file that is whole.
-fn check(bytes: &[u8]) -> Option<usize> {
-    let (body, checksum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM)?)?;
-    let mut fields = Fields(body.strip_prefix(MAGIC)?);
-    if fields.u32()? != VERSION || blake3::hash(body) != *checksum {
-        return None;
-    }
-    let count = usize::try_from(fields.u32()?).ok()?;
-    let records = count.checked_mul(RECORD)?;
-    (records <= body.len() - HEADER).then_some(count)
-}
-
-impl Saved<'_> {
-    /// Whether there is anything that the file does not have yet.
-    fn has_news(&self) -> bool {
-        let mut places = self.places.iter();
-        places.any(|place| matches!(place, Place::Fresh(_)))
-    }
-
-    /// Whether all paths can be numbered.
-    fn fits(&self) -> bool {
-        let bytes: u64 = self.records().map(|record| record.path.len() as u64).sum();
-        u32::try_from(bytes).is_ok() && u32::try_from(self.places.len()).is_ok()
-    }
-
-    fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        self.places.iter().filter_map(|place| match place {
-            Place::Fresh(number) => {
-                let record = &self.fresh.records[*number];
-                Some(Record {
-                    path: &self.fresh.paths[record.path.clone()],
-                    stamp: record.stamp,
-                    age: 0,
-                    digest: record.digest,
-                })
-            }
-            Place::Known(index) => {
-                let record = self.cache.record(*index)?;
-                Some(Record {
-                    age: self.cache.next_age(*index, record.age),
-                    ..record
-                })
-            }
-        })
-    }
-
-    fn write(&self, file: impl Write) -> io::Result<()> {
-        let too_many = |_| io::Error::from(io::ErrorKind::FileTooLarge);
-        let hashed = Hashed {
-            file,
-            hasher: blake3::Hasher::new(),
-        };
-        let mut file = BufWriter::with_capacity(BUFFER, hashed);
-        file.write_all(MAGIC)?;
-        file.write_all(&VERSION.to_le_bytes())?;
-        let count = u32::try_from(self.places.len()).map_err(too_many)?;
-        file.write_all(&count.to_le_bytes())?;
-        let mut offset = 0_u64;
-        for record in self.records() {
-            let start = u32::try_from(offset).map_err(too_many)?;
-            let length = u32::try_from(record.path.len()).map_err(too_many)?;
-            file.write_all(&record.to_bytes(start, length))?;
-            offset += u64::from(length);
-        }
-        for record in self.records() {
-            file.write_all(record.path)?;
-        }
-        file.flush()?;
-        let Hashed { file, hasher } = file.get_mut();
-        file.write_all(hasher.finalize().as_bytes())
-    }
-}
-
-impl Record<'_> {
-    fn to_bytes(&self, start: u32, length: u32) -> [u8; RECORD] {
-        let FileStamp {
-            dev,
-            ino,
-            size,
-            mtime,
-            ctime,
-        } = self.stamp;
-        let mut bytes = [0; RECORD];
-        let mut at = 0;
-        let mut put = |field: &[u8]| {
-            bytes[at..at + field.len()].copy_from_slice(field);
-            at += field.len();
-        };
-        put(&start.to_le_bytes());
-        put(&length.to_le_bytes());
-        for number in [dev, ino, size] {
-            put(&number.to_le_bytes());
-        }
-        for seconds in [mtime.seconds(), ctime.seconds()] {
-            put(&seconds.to_le_bytes());
-        }
-        for number in [mtime.nanoseconds(), ctime.nanoseconds(), self.age] {
-            put(&number.to_le_bytes());
-        }
-        put(&self.digest);
-        bytes
-    }
-}
-
-/// Digests what is written.
-struct Hashed<W> {
-    file: W,
-    hasher: blake3::Hasher,
-}
-
-impl<W: Write> Write for Hashed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const NOW: Timestamp = Timestamp::new(1000, 500_000_000);
-
-    impl StatCache {
-        fn to_bytes(&self, scanned: Timestamp) -> Option<Vec<u8>> {
-            let fresh = self.fresh();
-            let saved = self.to_save(&fresh, scanned);
-            let mut bytes = Vec::new();
-            saved.write(&mut bytes).unwrap();
-            saved.has_news().then_some(bytes)
-        }
-    }
-
-    fn stamp(seconds: i64, nanoseconds: u32) -> FileStamp {
-        let mtime = Timestamp::new(seconds, nanoseconds);
-        FileStamp {
-            dev: 1,
-            ino: 2,
-            size: 3,
-            mtime,
-            ctime: mtime,
-        }
-    }
-
-    fn empty() -> StatCache {
-        StatCache::from_bytes(ContextId([0; 32]), Vec::new())
-    }
-
-    fn saved(cache: &StatCache) -> StatCache {
-        let bytes = cache.to_bytes(NOW).unwrap();
-        let loaded = StatCache::from_bytes(cache.context, bytes);
-        assert!(!loaded.is_empty());
-        loaded
-    }
-
-    fn with(paths: &[&[u8]]) -> StatCache {
-        let cache = empty();
-        for path in paths {
-            cache.put(path, stamp(5, 6), [7; 32]);
-        }
-        saved(&cache)
-    }
-
-    #[track_caller]
-    fn check_settled(stamp: FileStamp, expected: bool) {
-        let cache = empty();
-        cache.put(b"path", stamp, [7; 32]);
-        assert_eq!(cache.to_bytes(NOW).is_some(), expected);
-    }
-
-    #[test]
-    fn files_changed_just_before_the_scan_are_not_kept() {
-        check_settled(stamp(1000, 399_999_999), true);
-        check_settled(stamp(1000, 400_000_000), false);
-        check_settled(stamp(1000, 500_000_000), false);
-        check_settled(stamp(2000, 1), false);
-        let ctime = Timestamp::new(1000, 450_000_000);
-        check_settled(
-            FileStamp {
-                ctime,
-                ..stamp(5, 6)
-            },
-            false,
-        );
-    }
-
-    #[test]
-    fn times_in_whole_seconds_need_more_distance() {
-        check_settled(stamp(998, 0), true);
-        check_settled(stamp(999, 0), false);
-        check_settled(stamp(999, 1), true);
-    }
-
-    #[test]
-    fn any_difference_in_the_stamp_is_a_miss() {
-        let cache = with(&[b"path"]);
-        let same = stamp(5, 6);
-        assert_eq!(cache.get(b"path", &same), Some([7; 32]));
-        assert_eq!(cache.get(b"pat", &same), None);
-        let time = Timestamp::new(5, 7);
-        for other in [
-            FileStamp { dev: 9, ..same },
-            FileStamp { ino: 9, ..same },
-            FileStamp { size: 9, ..same },
-            FileStamp {
-                mtime: time,
-                ..same
-            },
-            FileStamp {
-                ctime: time,
-                ..same
-            },
-        ] {
-            assert_eq!(cache.get(b"path", &other), None);
-        }
-    }
-
-    #[test]
-    fn an_entry_that_was_replaced_too_late_to_keep_goes() {
-        let cache = with(&[b"racy", b"other"]);
-        cache.put(b"racy", stamp(1000, 499_000_000), [8; 32]);
-        assert!(
-            cache.to_bytes(NOW).is_none(),
-            "nothing new is worth a write"
-        );
-        cache.put(b"new", stamp(5, 6), [9; 32]);
-        let cache = saved(&cache);
-        assert_eq!(cache.get(b"racy", &stamp(5, 6)), None);
-        assert_eq!(cache.get(b"other", &stamp(5, 6)), Some([7; 32]));
-    }
-
-    #[test]
-    fn entries_nobody_looks_at_go_after_a_while() {
-        let mut cache = with(&[b"gone", b"there"]);
-        for round in 0..=MAX_AGE {
-            assert_eq!(cache.len(), 2, "round {round}");
-            assert!(cache.get(b"there", &stamp(5, 6)).is_some());
-            cache.put(b"there", stamp(5, 6), [7; 32]);
-            cache = saved(&cache);
-        }
-        assert_eq!(cache.len(), 1);
-    }
-
-    #[test]
-    fn a_damaged_file_counts_as_empty() {
-        let bytes = with(&[b"a", b"b"]).bytes;
-        for index in 0..bytes.len() {
-            let mut damaged = bytes.clone();
-            damaged[index] ^= 1;
-            assert!(StatCache::from_bytes(ContextId([0; 32]), damaged).is_empty());
-            let short = bytes[..index].to_vec();
-            assert!(StatCache::from_bytes(ContextId([0; 32]), short).is_empty());
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_was_put_is_found(
-            entries in prop::collection::btree_map(
-                prop::collection::vec(any::<u8>(), 0..20),
-                (any::<[u64; 3]>(), any::<[u8; 32]>()),
-                1..50,
-            )
-        ) {
-            let cache = empty();
-            let stamp = |[dev, ino, size]: [u64; 3]| FileStamp { dev, ino, size, ..stamp(5, 6) };
-            for (path, (numbers, digest)) in &entries {
-                cache.put(path, stamp(*numbers), *digest);
-            }
-            let cache = saved(&cache);
-            for (path, (numbers, digest)) in &entries {
-                prop_assert_eq!(cache.get(path, &stamp(*numbers)), Some(*digest));
-            }
-        }
-
-        #[test]
-        fn any_bytes_with_a_right_checksum_are_safe(
-            count: u32, body in prop::collection::vec(any::<u8>(), 0..400), path: Vec<u8>
-        ) {
-            let mut bytes = MAGIC.to_vec();
-            bytes.extend_from_slice(&VERSION.to_le_bytes());
-            bytes.extend_from_slice(&(count % 6).to_le_bytes());
-            bytes.extend_from_slice(&body);
-            let checksum = blake3::hash(&bytes);
-            bytes.extend_from_slice(checksum.as_bytes());
-            let cache = StatCache::from_bytes(ContextId([0; 32]), bytes);
-            cache.put(b"new", stamp(5, 6), [1; 32]);
-            cache.get(&path, &stamp(5, 6));
-            cache.to_bytes(NOW);
-        }
     }
 }

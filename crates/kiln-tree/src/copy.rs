@@ -145,12 +145,19 @@ pub fn copy_item(
             place.settle(options)?;
             Ok(place.target)
         }
-        Content::Tree { dir, path, node } if item.is_dir() => {
-            copy_contents((dir, path), node, root, options, cancel)?;
+        Content::Tree {
+            dir,
+            path,
+            node,
+            below,
+        } if item.is_dir() => {
+            copy_contents((dir, path), (node, below), root, options, cancel)?;
             let dest = components(&options.dest).join("/");
             Ok(root.resolve_in_root(dest, LastLink::Follow)?.path)
         }
-        Content::Tree { dir, path, node } => {
+        Content::Tree {
+            dir, path, node, ..
+        } => {
             let place = Place::for_file(root, options, &item.name)?;
             let source = path.parent().unwrap_or(Path::new(""));
             writer

@@ -17,8 +17,8 @@ use kiln_sys::xattr;
 use crate::copy::NewAttributes;
 use crate::error::DigestError;
 use crate::hasher::Hasher;
+use crate::nodes::{Node, NodeKind, Nodes, Tree as Below};
 use crate::parallel;
-use crate::scan::{Node, NodeKind};
 use crate::select::{Content as Selected, CopyItem, Selection};
 use crate::stat_cache::{FileDigest, FileStamp, StatCache};
 use crate::xattrs::is_kept;
@@ -27,7 +27,7 @@ use crate::xattrs::is_kept;
 const BATCH: usize = 128;
 const BUFFER_BYTES: usize = 128 * 1024;
 /// So many nodes are looked up, read and hashed before the next.
-const PART: usize = 8192;
+const PART: usize = 4096;
 
 /// BLAKE3 over the paths, types, modes, owners, link targets, kept extended attributes, contents
 /// and hard links of a [`Selection`], as its copy will write them; not over times.
@@ -97,8 +97,9 @@ impl Selection {
 /// does not grow with the tree.
 struct Tree<'a> {
     reader: Reader<'a>,
+    nodes: &'a Below,
     /// Directories that are not finished: what comes next of each, and the length of its path.
-    open: Vec<(std::slice::Iter<'a, Node>, usize)>,
+    open: Vec<(Nodes<'a>, usize)>,
     /// The path of the directory that is looked at, from the source's root; the item's first.
     path: Vec<u8>,
     /// Where in it paths below the item begin.
@@ -111,18 +112,18 @@ struct Tree<'a> {
 
 /// Some nodes of a tree, each directory before what is in it.
 #[derive(Default)]
-struct Part<'a> {
-    nodes: Vec<Flat<'a>>,
+struct Part {
+    nodes: Vec<Flat>,
     /// Their paths from the source's root.
     paths: Vec<u8>,
 }
 
 /// One node with its path.
-struct Flat<'a> {
+struct Flat {
     path: Range<usize>,
     /// Where the path below the item begins: at its end for the item itself.
     below: usize,
-    node: &'a Node,
+    node: Node,
     content: Content,
 }
 
@@ -143,7 +144,13 @@ fn hash_tree(
     cancel: &CancelToken,
     hasher: &mut Hasher,
 ) -> Result<(), DigestError> {
-    let Selected::Tree { dir, path, node } = &item.content else {
+    let Selected::Tree {
+        dir,
+        path,
+        node,
+        below,
+    } = &item.content
+    else {
         return Ok(());
     };
     let top = match node.kind {
@@ -156,15 +163,16 @@ fn hash_tree(
             options,
             cancel,
         },
+        nodes: below,
         open: Vec::new(),
         path: path.as_os_str().as_bytes().to_vec(),
         below: None,
         count: 0,
         first_names: HashMap::new(),
     };
-    hasher.number(count(node));
+    hasher.number(1 + below.count());
     let mut part = Part::default();
-    tree.add(node, path.as_os_str().len(), &mut part);
+    tree.add(node.clone(), path.as_os_str().len(), &mut part);
     loop {
         tree.fill(&mut part);
         if part.nodes.is_empty() {
@@ -184,17 +192,9 @@ fn hash_tree(
     }
 }
 
-/// How many nodes a tree has.
-fn count(node: &Node) -> usize {
-    match &node.kind {
-        NodeKind::Dir(children) => 1 + children.iter().map(count).sum::<usize>(),
-        _ => 1,
-    }
-}
-
-impl<'a> Tree<'a> {
+impl Tree<'_> {
     /// Adds nodes until the part is full, or nothing is left.
-    fn fill(&mut self, part: &mut Part<'a>) {
+    fn fill(&mut self, part: &mut Part) {
         while part.nodes.len() < PART {
             let Some((children, length)) = self.open.last_mut() else {
                 return;
@@ -215,13 +215,13 @@ impl<'a> Tree<'a> {
     }
 
     /// Adds the node at the path, and looks up what is known of it.
-    fn add(&mut self, node: &'a Node, below: usize, part: &mut Part<'a>) {
+    fn add(&mut self, node: Node, below: usize, part: &mut Part) {
         let start = part.paths.len();
         part.paths.extend_from_slice(&self.path);
         let metadata = &node.metadata;
         let content = match &node.kind {
-            NodeKind::Dir(children) => {
-                self.open.push((children.iter(), self.path.len()));
+            NodeKind::Dir(dir) => {
+                self.open.push((self.nodes.nodes(*dir), self.path.len()));
                 Content::Nothing
             }
             NodeKind::File => {
@@ -249,10 +249,10 @@ impl<'a> Tree<'a> {
     }
 
     /// Reads what is not known, on several threads.
-    fn read_unknown(&self, part: &mut Part<'a>) -> Result<(), DigestError> {
+    fn read_unknown(&self, part: &mut Part) -> Result<(), DigestError> {
         self.reader.cancel.check()?;
         let Part { nodes, paths } = part;
-        let unknown: Vec<&Flat<'_>> = nodes
+        let unknown: Vec<&Flat> = nodes
             .iter()
             .filter(|flat| matches!(flat.content, Content::Unknown))
             .collect();
@@ -270,7 +270,7 @@ impl<'a> Tree<'a> {
     }
 }
 
-impl Flat<'_> {
+impl Flat {
     /// The path below the item: empty for the item itself.
     fn below<'p>(&self, paths: &'p [u8]) -> &'p [u8] {
         &paths[self.below..self.path.end]
@@ -287,8 +287,8 @@ fn bytes_path(path: &[u8]) -> &Path {
 }
 
 /// Everything about a node but the content of files.
-fn hash_node(flat: &Flat<'_>, paths: &[u8], attributes: &NewAttributes, hasher: &mut Hasher) {
-    let node = flat.node;
+fn hash_node(flat: &Flat, paths: &[u8], attributes: &NewAttributes, hasher: &mut Hasher) {
+    let node = &flat.node;
     let below = flat.below(paths);
     let kind: &[u8] = match &node.kind {
         NodeKind::File if matches!(flat.content, Content::SameAs(_)) => b"link",
@@ -341,7 +341,7 @@ impl Reader<'_> {
         known.map_or(Content::Unknown, Content::Known)
     }
 
-    fn digest(&self, flat: &Flat<'_>, paths: &[u8]) -> Result<FileDigest, DigestError> {
+    fn digest(&self, flat: &Flat, paths: &[u8]) -> Result<FileDigest, DigestError> {
         self.cancel.check()?;
         let stamp = FileStamp::of(&flat.node.metadata);
         let path = flat.path(paths);

@@ -27,6 +27,7 @@ mod glob;
 mod hasher;
 mod lexical;
 mod name;
+mod nodes;
 mod parallel;
 mod scan;
 mod select;

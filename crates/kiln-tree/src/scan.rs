@@ -7,11 +7,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 
 use kiln_sys::fs::{Dir, FileType, FsError, Listing, Metadata};
-use kiln_sys::xattr::Xattr;
 
 use crate::error::SelectError;
 use crate::filter::{Filters, Standing, Verdict};
 use crate::name::Name;
+use crate::nodes::{DirNumber, Node, NodeKind, Packer, Part, Tree};
 use crate::parallel;
 use crate::xattrs::is_kept;
 
@@ -20,37 +20,8 @@ const MAX_DEPTH: usize = 256;
 /// A directory with more entries than this is read in parts, by several threads.
 const PART: usize = 512;
 
-/// One name in a selected tree. There may be half a million of them: it is kept small.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Node {
-    pub(crate) name: Name,
-    pub(crate) metadata: Metadata,
-    /// Those of a directory that a copy keeps. Those of files are read with their content.
-    pub(crate) xattrs: Box<[Xattr]>,
-    /// Whether this directory is here only because something below it was selected.
-    pub(crate) implied: bool,
-    pub(crate) kind: NodeKind,
-}
-
-/// What a [`Node`] is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum NodeKind {
-    File,
-    /// Sorted by name.
-    Dir(Box<[Node]>),
-    Symlink(Box<OsStr>),
-    Fifo,
-    Device,
-    /// Becomes an empty file when it is copied.
-    Socket,
-}
-
 /// What is below the directory `dir`, whose path from the source's root is `path`.
-pub(crate) fn scan(
-    dir: Dir,
-    path: &Path,
-    filters: Filters<'_>,
-) -> Result<Box<[Node]>, SelectError> {
+pub(crate) fn scan(dir: Dir, path: &Path, filters: Filters<'_>) -> Result<Tree, SelectError> {
     let scan = Scan {
         filters,
         root: path,
@@ -74,7 +45,7 @@ pub(crate) fn scan(
     let shared = shared.unwrap_or_else(PoisonError::into_inner);
     match shared.error {
         Some(error) => Err(error),
-        None => Ok(assemble(shared.ids, shared.parts)),
+        None => Ok(Tree::new(shared.ids, shared.parts)),
     }
 }
 
@@ -82,7 +53,7 @@ pub(crate) fn scan(
 pub(crate) fn node(dir: &Dir, name: &OsStr, metadata: Metadata) -> Result<Node, SelectError> {
     let kind = match metadata.file_type {
         FileType::File => NodeKind::File,
-        FileType::Dir => NodeKind::Dir(Box::default()),
+        FileType::Dir => NodeKind::Dir(DirNumber(0)),
         FileType::Symlink => NodeKind::Symlink(dir.read_link(name)?.into()),
         FileType::Fifo => NodeKind::Fifo,
         FileType::CharDevice | FileType::BlockDevice => NodeKind::Device,
@@ -146,20 +117,10 @@ struct Listed {
     standing: Arc<Standing>,
 }
 
-/// Nodes of the directory `id`, whose subdirectories are still empty.
-struct Part {
-    id: usize,
-    index: usize,
-    nodes: Vec<Node>,
-    dirs: Vec<Subdir>,
-}
-
 /// A directory among the nodes of a part.
 struct Subdir {
-    /// Which node it is.
-    at: usize,
-    /// The number under which its own entries are found.
-    id: usize,
+    name: Name,
+    standing: Standing,
     /// Drop the directory if nothing below it was taken.
     only_with_content: bool,
 }
@@ -257,7 +218,7 @@ impl Scan<'_> {
     }
 
     fn look(&self, listed: &Listed, index: usize, part: Range<usize>) -> Result<(), SelectError> {
-        let mut nodes = Vec::with_capacity(part.len());
+        let mut packer = Packer::default();
         let mut dirs = Vec::new();
         for number in part {
             let Some((name, file_type)) = listed.names.get(number) else {
@@ -283,16 +244,15 @@ impl Scan<'_> {
             let mut node = node(&listed.dir, name, metadata).map_err(within)?;
             node.implied = verdict.implied;
             if let Some(standing) = verdict.standing {
-                let subdir = Subdir {
-                    at: nodes.len(),
-                    id: 0,
+                dirs.push(Subdir {
+                    name: node.name.clone(),
+                    standing,
                     only_with_content: verdict.only_with_content,
-                };
-                dirs.push((subdir, standing));
+                });
             }
-            nodes.push(node);
+            packer.push(&node);
         }
-        self.keep(listed, index, nodes, dirs);
+        self.keep(listed, index, packer, dirs);
         Ok(())
     }
 
@@ -302,37 +262,29 @@ impl Scan<'_> {
     }
 
     /// Hands the nodes over and queues their directories.
-    fn keep(
-        &self,
-        listed: &Listed,
-        index: usize,
-        nodes: Vec<Node>,
-        subdirs: Vec<(Subdir, Standing)>,
-    ) {
-        let mut dirs = Vec::with_capacity(subdirs.len());
+    fn keep(&self, listed: &Listed, index: usize, packer: Packer, subdirs: Vec<Subdir>) {
+        let only_with_content: Vec<bool> =
+            subdirs.iter().map(|dir| dir.only_with_content).collect();
+        let more = !subdirs.is_empty();
         let mut shared = self.lock();
+        let first_dir = shared.ids;
+        shared.ids += subdirs.len();
         // The last is taken first, so that the first comes next.
-        for (mut subdir, standing) in subdirs.into_iter().rev() {
-            let name = nodes[subdir.at].name.clone();
-            subdir.id = shared.ids;
-            let job = Job::List {
-                id: subdir.id,
+        for (number, Subdir { name, standing, .. }) in subdirs.into_iter().enumerate().rev() {
+            shared.jobs.push(Job::List {
+                id: first_dir + number,
                 parent: Arc::clone(&listed.dir),
                 below: listed.below.join(&name),
                 name,
                 depth: listed.depth + 1,
                 standing,
-            };
-            shared.ids += 1;
-            shared.jobs.push(job);
-            dirs.push(subdir);
+            });
         }
-        let more = !dirs.is_empty();
         shared.parts.push(Part {
-            id: listed.id,
+            dir: listed.id,
             index,
-            nodes,
-            dirs,
+            run: packer.finish(first_dir),
+            only_with_content,
         });
         if more && shared.idle > 0 {
             self.changed.notify_all();
@@ -342,37 +294,4 @@ impl Scan<'_> {
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Puts the directories into each other, the deepest first: a directory's number is higher than
-/// that of the one it is in.
-fn assemble(dirs: usize, mut parts: Vec<Part>) -> Box<[Node]> {
-    parts.sort_unstable_by_key(|part| (part.id, part.index));
-    let mut finished: Vec<Vec<Node>> = Vec::new();
-    finished.resize_with(dirs, Vec::new);
-    while let Some(Part {
-        id,
-        mut nodes,
-        dirs,
-        ..
-    }) = parts.pop()
-    {
-        // The last comes first, so that removing one does not move those that follow.
-        for subdir in dirs {
-            let children = std::mem::take(&mut finished[subdir.id]);
-            if children.is_empty() && subdir.only_with_content {
-                nodes.remove(subdir.at);
-            } else {
-                nodes[subdir.at].kind = NodeKind::Dir(children.into());
-            }
-        }
-        // Parts of one directory come last part first.
-        nodes.append(&mut finished[id]);
-        finished[id] = nodes;
-    }
-    finished
-        .first_mut()
-        .map(std::mem::take)
-        .unwrap_or_default()
-        .into()
 }

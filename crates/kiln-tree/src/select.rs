@@ -13,7 +13,8 @@ use crate::error::SelectError;
 use crate::filter::Filters;
 use crate::glob::{BadPattern, Pattern, has_wildcards};
 use crate::lexical::{components, split_pivot, split_wildcards};
-use crate::scan::{Node, NodeKind, node, scan};
+use crate::nodes::{Node, NodeKind, Tree};
+use crate::scan::{node, scan};
 
 /// Where sources are looked up.
 #[derive(Debug, Clone, Copy)]
@@ -80,11 +81,14 @@ pub struct CopyItem {
 #[derive(Debug)]
 pub(crate) enum Content {
     Inline(InlineFile),
-    /// `node` is `node.name` in `dir`; `path` is where that is, from the source's root.
+    /// `node` is `node.name` in `dir`; `path` is where that is, from the source's root. If it is a
+    /// directory, it is the first of those below.
     Tree {
         dir: Dir,
         path: PathBuf,
         node: Node,
+        /// What is in it.
+        below: Tree,
     },
 }
 
@@ -126,17 +130,9 @@ impl Selection {
     pub fn count(&self) -> usize {
         let count = |item: &CopyItem| match &item.content {
             Content::Inline(_) => 1,
-            Content::Tree { node, .. } => count_below(node),
+            Content::Tree { below, .. } => 1 + below.count(),
         };
         self.items.iter().map(count).sum()
-    }
-}
-
-/// The nodes of a tree, whose depth a scan limits.
-fn count_below(node: &Node) -> usize {
-    match &node.kind {
-        NodeKind::Dir(children) => 1 + children.iter().map(count_below).sum::<usize>(),
-        _ => 1,
     }
 }
 
@@ -152,9 +148,7 @@ impl CopyItem {
     /// Whether this is a directory of which nothing was selected.
     fn is_empty(&self) -> bool {
         match &self.content {
-            Content::Tree { node, .. } => {
-                matches!(&node.kind, NodeKind::Dir(children) if children.is_empty())
-            }
+            Content::Tree { below, .. } => self.is_dir() && below.is_empty(),
             Content::Inline(_) => false,
         }
     }
@@ -321,12 +315,7 @@ impl Search<'_> {
         deep && below().is_ok_and(|below| below.is_empty())
     }
 
-    fn scan(
-        &self,
-        dir: Dir,
-        path: &Path,
-        include: Option<&Ignore>,
-    ) -> Result<Box<[Node]>, SelectError> {
+    fn scan(&self, dir: Dir, path: &Path, include: Option<&Ignore>) -> Result<Tree, SelectError> {
         let filters = Filters {
             ignore: self.source.ignore(),
             include,
@@ -345,10 +334,11 @@ impl Search<'_> {
         let Some(metadata) = location.metadata else {
             return Err(self.dangling());
         };
-        let mut node = node(&location.dir, &location.name, metadata)?;
-        if let NodeKind::Dir(children) = &mut node.kind {
-            *children = self.scan(open(&location)?, &location.path, include)?;
-            if children.is_empty() && self.is_hidden(&location.path, true) {
+        let node = node(&location.dir, &location.name, metadata)?;
+        let mut below = Tree::default();
+        if matches!(node.kind, NodeKind::Dir(_)) {
+            below = self.scan(open(&location)?, &location.path, include)?;
+            if below.is_empty() && self.is_hidden(&location.path, true) {
                 // Ignored as a whole after all.
                 return Ok(());
             }
@@ -362,6 +352,7 @@ impl Search<'_> {
                 dir: location.dir,
                 path: location.path,
                 node,
+                below,
             },
         });
         Ok(())

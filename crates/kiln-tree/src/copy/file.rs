@@ -14,7 +14,7 @@ use kiln_sys::xattr::{self, Xattr};
 
 use super::{Contents, CopyOptions};
 use crate::error::CopyError;
-use crate::scan::{Node, NodeKind};
+use crate::nodes::{Node, NodeKind};
 use crate::select::InlineFile;
 use crate::stat_cache::FileStamp;
 use crate::xattrs::is_kept;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use kiln_sys::fs::{Dir, Metadata, Ownership, file_metadata};
 
 use crate::error::CopyError;
-use crate::scan::{Node, NodeKind};
+use crate::nodes::{Node, NodeKind};
 use crate::select::{Content, CopyItem, Selection};
 use crate::stat_cache::FileStamp;
 
@@ -26,7 +26,7 @@ struct Source<'a> {
     path: PathBuf,
     /// The file from the source's root, for messages.
     named: PathBuf,
-    node: &'a Node,
+    node: Node,
 }
 
 impl Sources {
@@ -92,10 +92,20 @@ impl Source<'_> {
 impl CopyItem {
     /// The regular file `below` this item, which itself is the empty path.
     fn source(&self, below: &Path) -> Option<Source<'_>> {
-        let Content::Tree { dir, path, node } = &self.content else {
+        let Content::Tree {
+            dir,
+            path,
+            node,
+            below: tree,
+        } = &self.content
+        else {
             return None;
         };
-        let found = descend(node, below)?;
+        let found = if below.as_os_str().is_empty() {
+            node.clone()
+        } else {
+            tree.find(below)?
+        };
         if !matches!(found.kind, NodeKind::File) {
             return None;
         }
@@ -118,15 +128,4 @@ impl CopyItem {
             node: found,
         })
     }
-}
-
-/// The node that a path of plain names leads to.
-fn descend<'a>(node: &'a Node, below: &Path) -> Option<&'a Node> {
-    below.iter().try_fold(node, |node, name| {
-        let NodeKind::Dir(children) = &node.kind else {
-            return None;
-        };
-        let at = children.binary_search_by(|child| child.name.as_os_str().cmp(name));
-        Some(&children[at.ok()?])
-    })
 }

@@ -12,22 +12,22 @@ use super::file::{Writer, make_room};
 use super::place::make_dirs;
 use crate::error::CopyError;
 use crate::lexical::components;
+use crate::nodes::{Batch, DirNumber, Node, NodeKind, Tree};
 use crate::parallel;
-use crate::scan::{Node, NodeKind};
 
-/// So many files of one directory are written by one thread before it looks for more.
+/// So many names of one directory are looked at by one thread before it looks for more.
 const BATCH: usize = 64;
 
 /// Copies what is in the directory `node` of `dir` into the destination, which becomes one. `path`
 /// is the source directory's, for messages.
 pub(super) fn copy_contents(
     (dir, path): (&Dir, &Path),
-    node: &Node,
+    (node, tree): (&Node, &Tree),
     root: &Dir,
     options: &CopyOptions,
     cancel: &CancelToken,
 ) -> Result<(), CopyError> {
-    let NodeKind::Dir(children) = &node.kind else {
+    let NodeKind::Dir(top) = node.kind else {
         return Ok(());
     };
     let mode = options.attributes.mode_of_new_dirs();
@@ -41,13 +41,19 @@ pub(super) fn copy_contents(
         path: path.to_path_buf(),
         cause: error.into(),
     })?;
-    let mut plan = Plan::default();
+    let mut plan = Plan {
+        tree,
+        files: Vec::new(),
+        links: Vec::new(),
+        dirs: Vec::new(),
+        first_names: HashMap::new(),
+    };
     let trees = Trees {
         from: &from,
         to: &to,
         writer: Writer { options, cancel },
     };
-    plan.make_dirs(&to, children, Path::new(""))
+    plan.make_dirs(&to, top, Path::new(""))
         .and_then(|()| trees.write(&plan))
         .map_err(|error| error.within(path, Path::new(&options.dest)))?;
     above.settle(root, options)?;
@@ -55,14 +61,14 @@ pub(super) fn copy_contents(
 }
 
 /// What is to be done once the directories exist. Paths begin at the directory that is copied.
-#[derive(Default)]
 struct Plan<'a> {
-    /// Files of one directory, at most [`BATCH`] of them.
-    files: Vec<(PathBuf, Vec<&'a Node>)>,
+    tree: &'a Tree,
+    /// Batches that have files, with the path of the directory that they are in.
+    files: Vec<(PathBuf, Batch)>,
     /// A further name of a file: where it goes, and the first name.
     links: Vec<(PathBuf, PathBuf)>,
     /// Each after those that are in it.
-    dirs: Vec<(PathBuf, &'a Node, IsNew)>,
+    dirs: Vec<(PathBuf, IsNew)>,
     first_names: HashMap<(Device, u64), PathBuf>,
 }
 
@@ -70,37 +76,52 @@ struct Plan<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct IsNew(bool);
 
-impl<'a> Plan<'a> {
-    /// Makes the directories among `children` in `to`, which is `below`, and all that are in them.
-    fn make_dirs(&mut self, to: &Dir, children: &'a [Node], below: &Path) -> Result<(), CopyError> {
-        let mut files = Vec::new();
-        for child in children {
-            let path = below.join(&child.name);
-            if let NodeKind::Dir(grandchildren) = &child.kind {
-                let within = |error: CopyError| error.within(below, below);
-                let is_new = make_dir(to, child).map_err(within)?;
-                let dir = to.open_dir(&child.name);
-                let dir = dir.map_err(|error| within(error.into()))?;
-                self.make_dirs(&dir, grandchildren, &path)?;
-                self.dirs.push((path, child, is_new));
-                continue;
-            }
-            let metadata = &child.metadata;
-            if metadata.is_file() && metadata.nlink > 1 {
-                let inode = (metadata.dev, metadata.ino);
-                if let Some(first) = self.first_names.get(&inode) {
-                    self.links.push((path, first.clone()));
+impl Plan<'_> {
+    /// Makes the directories in the one that is `below`, which is `to`, and all that are in them.
+    fn make_dirs(&mut self, to: &Dir, dir: DirNumber, below: &Path) -> Result<(), CopyError> {
+        let tree = self.tree;
+        for batch in tree.batches(dir, BATCH) {
+            let mut has_files = false;
+            for child in tree.batch(batch) {
+                if let NodeKind::Dir(grandchildren) = child.kind {
+                    let path = below.join(&child.name);
+                    let within = |error: CopyError| error.within(below, below);
+                    let is_new = make_dir(to, &child).map_err(within)?;
+                    let dir = to.open_dir(&child.name);
+                    let dir = dir.map_err(|error| within(error.into()))?;
+                    self.make_dirs(&dir, grandchildren, &path)?;
+                    self.dirs.push((path, is_new));
                     continue;
                 }
-                self.first_names.insert(inode, path);
+                if let Some(inode) = shared_inode(&child) {
+                    let path = below.join(&child.name);
+                    if let Some(first) = self.first_names.get(&inode) {
+                        self.links.push((path, first.clone()));
+                        continue;
+                    }
+                    self.first_names.insert(inode, path);
+                }
+                has_files = true;
             }
-            files.push(child);
+            if has_files {
+                self.files.push((below.to_path_buf(), batch));
+            }
         }
-        let batches = files.chunks(BATCH);
-        self.files
-            .extend(batches.map(|batch| (below.to_path_buf(), batch.to_vec())));
         Ok(())
     }
+
+    /// Whether the node, which is in the directory `below`, becomes another name of a file.
+    fn is_link(&self, node: &Node, below: &Path) -> bool {
+        shared_inode(node)
+            .and_then(|inode| self.first_names.get(&inode))
+            .is_some_and(|first| *first != below.join(&node.name))
+    }
+}
+
+/// The inode of a file that has several names.
+fn shared_inode(node: &Node) -> Option<(Device, u64)> {
+    let metadata = &node.metadata;
+    (metadata.is_file() && metadata.nlink > 1).then_some((metadata.dev, metadata.ino))
 }
 
 /// Makes a directory that only its owner can enter until it is finished, or finds the one there.
@@ -132,8 +153,8 @@ struct Trees<'a> {
 
 impl Trees<'_> {
     fn write(&self, plan: &Plan<'_>) -> Result<(), CopyError> {
-        parallel::map(&spread(&plan.files), 1, |(below, files)| {
-            self.write_files(below, files)
+        parallel::map(&spread(&plan.files), 1, |(below, batch)| {
+            self.write_files(plan, below, *batch)
                 .map_err(|error| error.within(below, below))
         })?;
         for (path, first) in &plan.links {
@@ -141,22 +162,28 @@ impl Trees<'_> {
             self.link(path, first)
                 .map_err(|error| error.within(parent, parent))?;
         }
-        for (path, node, is_new) in &plan.dirs {
-            self.finish_dir(path, node, *is_new)
+        for (path, is_new) in &plan.dirs {
+            let Some(node) = plan.tree.find(path) else {
+                continue;
+            };
+            self.finish_dir(path, &node, *is_new)
                 .map_err(|error| error.within(path, path))?;
         }
         Ok(())
     }
 
-    fn write_files(&self, below: &Path, files: &[&Node]) -> Result<(), CopyError> {
+    fn write_files(&self, plan: &Plan<'_>, below: &Path, batch: Batch) -> Result<(), CopyError> {
         let from = self.from.open_dir_beneath(below);
         let from = from.map_err(|error| CopyError::Content {
             path: PathBuf::new(),
             cause: error.into(),
         })?;
         let to = self.to.open_dir_beneath(below)?;
-        for file in files {
-            self.writer.put_file(&from, file, &to, &file.name)?;
+        for node in plan.tree.batch(batch) {
+            let is_dir = matches!(node.kind, NodeKind::Dir(_));
+            if !is_dir && !plan.is_link(&node, below) {
+                self.writer.put_file(&from, &node, &to, &node.name)?;
+            }
         }
         Ok(())
     }
