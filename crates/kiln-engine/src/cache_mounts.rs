@@ -247,7 +247,7 @@ fn refuse_devices(dir: &Dir, cancel: &CancelToken) -> Result<(), CacheMountError
         xattrs: OverlayXattrs::User,
         clamp_mtime: None,
     };
-    for change in diff(dir, &[], &options, cancel)?.as_slice() {
+    for change in diff(dir, &[], &options, cancel)?.iter() {
         if let Change::Entry(entry) = change
             && matches!(entry.node, Node::CharDevice(_) | Node::BlockDevice(_))
         {

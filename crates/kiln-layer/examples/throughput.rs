@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
     println!(
         "diff: {} entries in {:?}",
-        changes.as_slice().len(),
+        changes.iter().count(),
         start.elapsed()
     );
 

@@ -10,12 +10,26 @@ use std::sync::Arc;
 use kiln_sys::fs::{Device, Dir, FileTime};
 use kiln_sys::xattr::Xattr;
 
+use crate::packed::PackedChanges;
+
 /// The content of a layer: changes in the order of a lexical walk (whiteouts of a directory before
 /// its other entries, a directory before what is in it), and the tree their file contents are in.
 #[derive(Debug)]
 pub struct Changes {
     pub(crate) upper: Upper,
-    pub(crate) list: Vec<Change>,
+    pub(crate) list: Selected,
+}
+
+/// Those of a list of changes that make the layer.
+#[derive(Debug, Default)]
+pub(crate) struct Selected {
+    pub(crate) list: PackedChanges,
+    /// For each of them, whether it is part of the layer.
+    pub(crate) taken: Vec<bool>,
+    /// Those that are another name of a file: their numbers, ascending, and its first name.
+    pub(crate) links: Vec<(usize, Arc<Path>)>,
+    /// Bytes of file content, hard links counted once.
+    pub(crate) content: u64,
 }
 
 /// The upper directory of an overlay, and where the contents of its files are.
@@ -137,26 +151,27 @@ impl OpenContent<'_> {
 }
 
 impl Changes {
-    /// The changes in order.
-    pub fn as_slice(&self) -> &[Change] {
-        &self.list
+    /// The changes in order. They are packed, so each is made when it comes.
+    pub fn iter(&self) -> impl Iterator<Item = Change> {
+        let mut links = self.list.links.iter().peekable();
+        let all = self.list.list.iter().zip(&self.list.taken).enumerate();
+        all.filter_map(move |(number, (mut change, is_taken))| {
+            let link = links.next_if(|(link, _)| *link == number);
+            if let (Some((_, first)), Change::Entry(entry)) = (link, &mut change) {
+                entry.node = Node::HardLink(first.to_path_buf());
+            }
+            is_taken.then_some(change)
+        })
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        !self.list.taken.contains(&true)
     }
 
     /// Bytes of file content, hard links counted once.
     pub fn content_size(&self) -> u64 {
-        let sizes = self.list.iter().map(|change| match change {
-            Change::Entry(Entry {
-                node: Node::File(size),
-                ..
-            }) => *size,
-            _ => 0,
-        });
-        sizes.sum()
+        self.list.content
     }
 }
 

@@ -99,10 +99,10 @@ pub fn export_tree(
         cancel,
     )?;
     let mut dirs = Vec::new();
-    for change in &changes.list {
+    for change in changes.iter() {
         cancel.check()?;
         if let Change::Entry(entry) = change {
-            export_entry(root, dest, entry, options)?;
+            export_entry(root, dest, &entry, options)?;
             if entry.node == Node::Dir {
                 dirs.push(entry);
             }
@@ -112,7 +112,7 @@ pub fn export_tree(
     for entry in dirs.into_iter().rev() {
         let dir = dest.open_dir_beneath(&entry.path)?;
         dir.set_mode(Dir::ITSELF, entry.mode)
-            .and_then(|()| dir.set_times(Dir::ITSELF, clamped(entry, options)))
+            .and_then(|()| dir.set_times(Dir::ITSELF, clamped(&entry, options)))
             .map_err(|error| error.within(&entry.path))?;
     }
     Ok(())

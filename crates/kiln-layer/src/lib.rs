@@ -25,6 +25,7 @@ mod merge;
 mod names;
 mod options;
 mod overlay;
+mod packed;
 mod pax;
 mod pipeline;
 mod place;

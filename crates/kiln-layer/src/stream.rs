@@ -115,15 +115,15 @@ impl Stream<'_> {
         cancel: &CancelToken,
     ) -> Result<(), WriteError> {
         let mut headers = Vec::new();
-        for change in &changes.list {
+        for change in changes.iter() {
             cancel.check()?;
             headers.clear();
-            match change {
+            match &change {
                 Change::Whiteout(path) => pax::put_whiteout(&mut headers, path),
                 Change::Entry(entry) => put_entry(&mut headers, entry, clamp_mtime)?,
             }
             self.put(&headers)?;
-            if let Change::Entry(entry) = change {
+            if let Change::Entry(entry) = &change {
                 self.put_file(changes, entry, cancel)?;
             }
         }
@@ -142,10 +142,10 @@ impl Stream<'_> {
             put_entry(&mut headers, folder, clamp_mtime)?;
             self.put(&headers)?;
         }
-        for change in &tree.changes.list {
+        for change in tree.changes.iter() {
             cancel.check()?;
             // A tree by itself has nothing below it that could be hidden.
-            let Change::Entry(entry) = change else {
+            let Change::Entry(entry) = &change else {
                 continue;
             };
             headers.clear();

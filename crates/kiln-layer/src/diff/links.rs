@@ -1,55 +1,58 @@
 //! Which records make the layer, and which of an inode's names carries its content.
 
 use std::collections::HashMap;
-use std::collections::hash_map;
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
 
 use kiln_sys::fs::Device;
 
-use super::walk::Record;
-use crate::changes::{Change, Node};
+use super::walk::Records;
+use crate::changes::{Change, Entry, Node, Selected};
 
-type Inode = (Device, u64);
+pub(super) type Inode = (Device, u64);
 
 /// The changes of the layer, in the order of the records.
 ///
 /// When one name of an inode changed, all its names in the upper tree belong to the layer: the
-/// others were copied up only because they are the same file.
-pub(super) fn select(mut records: Vec<Record>) -> Vec<Change> {
+/// others were copied up only because they are the same file. All but the first become hard links.
+pub(super) fn select(mut records: Records) -> Selected {
+    let shared = std::mem::take(&mut records.shared);
     let mut changed_inodes: HashMap<Inode, bool> = HashMap::new();
-    for record in &records {
-        if let Some(inode) = record.shared {
-            *changed_inodes.entry(inode).or_default() |= record.changed;
+    for name in &shared {
+        *changed_inodes.entry(name.inode).or_default() |= records.taken[name.record];
+    }
+    for name in &shared {
+        if changed_inodes[&name.inode] {
+            records.take(name.record, name.parent);
         }
     }
-    for record in &mut records {
-        if let Some(inode) = record.shared {
-            record.changed = changed_inodes[&inode];
-        }
-    }
-    // Parents stand before what is in them, so going backwards reaches each parent last.
-    for index in (0..records.len()).rev() {
-        if let (true, Some(parent)) = (records[index].changed, records[index].parent) {
-            records[parent].changed = true;
-        }
-    }
-    let mut first_names: HashMap<Inode, PathBuf> = HashMap::new();
-    let kept = records.into_iter().filter(|record| record.changed);
-    kept.map(|record| link(record, &mut first_names)).collect()
-}
-
-/// Turns all but the first name of an inode into hard links.
-fn link(record: Record, first_names: &mut HashMap<Inode, PathBuf>) -> Change {
-    let mut change = record.change;
-    if let (Some(inode), Change::Entry(entry)) = (record.shared, &mut change) {
-        match first_names.entry(inode) {
-            hash_map::Entry::Vacant(vacant) => {
-                vacant.insert(entry.path.clone());
+    let mut links = Vec::new();
+    let mut content = records.content;
+    if !shared.is_empty() {
+        let mut first_names: HashMap<Inode, Arc<Path>> = HashMap::new();
+        let mut names = shared.iter().peekable();
+        for (number, change) in records.list.iter().enumerate() {
+            let Some(name) = names.next_if(|name| name.record == number) else {
+                continue;
+            };
+            let (Change::Entry(Entry { path, node, .. }), true) = (change, records.taken[number])
+            else {
+                continue;
+            };
+            if let Some(first) = first_names.get(&name.inode) {
+                links.push((number, Arc::clone(first)));
+                continue;
             }
-            hash_map::Entry::Occupied(first) => {
-                entry.node = Node::HardLink(first.get().clone());
+            first_names.insert(name.inode, path.into());
+            if let Node::File(size) = node {
+                content += size;
             }
         }
     }
-    change
+    Selected {
+        list: records.list,
+        taken: records.taken,
+        links,
+        content,
+    }
 }

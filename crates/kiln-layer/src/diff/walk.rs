@@ -6,23 +6,50 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use kiln_base::{CancelToken, Timestamp};
-use kiln_sys::fs::{Device, Dir, FileType, FsError, Metadata};
+use kiln_sys::fs::{Dir, FileType, FsError, Metadata};
 use kiln_sys::xattr::Xattr;
 
+use super::links::Inode;
 use super::{DiffError, compare};
 use crate::changes::{Change, Entry, Node, Upper};
 use crate::lower::{LowerDir, Lowers, Stack};
 use crate::overlay::{OPAQUE, OverlayXattrs, belongs_into_layer};
+use crate::packed::PackedChanges;
 
-/// A possible change: one that is not `changed` itself is part of the layer only if something in
-/// it, or another name of its inode, is.
+/// Possible changes in the order of the layer: one that is not taken yet is part of it only if
+/// something in it, or another name of its inode, is.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    pub(super) list: PackedChanges,
+    /// For each, whether it is part of the layer.
+    pub(super) taken: Vec<bool>,
+    /// Those whose inode has more than one name.
+    pub(super) shared: Vec<Shared>,
+    /// Bytes of file content in those that are taken and have one name.
+    pub(super) content: u64,
+    /// The directories among them, each with the one it is in.
+    dirs: Vec<(usize, Option<DirNumber>)>,
+}
+
+/// A name of an inode that has more than one.
 #[derive(Debug)]
-pub(super) struct Record {
-    pub(super) change: Change,
-    pub(super) parent: Option<usize>,
-    pub(super) changed: bool,
+pub(super) struct Shared {
+    pub(super) record: usize,
+    pub(super) parent: Option<DirNumber>,
+    pub(super) inode: Inode,
+}
+
+/// A directory among the records.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DirNumber(usize);
+
+/// A possible change that is to be recorded.
+struct Record {
+    change: Change,
+    parent: Option<DirNumber>,
+    changed: bool,
     /// The inode, where it has more than one name.
-    pub(super) shared: Option<(Device, u64)>,
+    shared: Option<Inode>,
 }
 
 /// A record that is not in the list yet, since what sorts before it may bring more.
@@ -51,7 +78,7 @@ struct Walk<'a> {
     upper: &'a Upper,
     lowers: Lowers<'a>,
     clamp_mtime: Option<Timestamp>,
-    records: Vec<Record>,
+    records: Records,
     pending: Vec<Pending>,
 }
 
@@ -61,12 +88,12 @@ pub(super) fn walk(
     lowers: Lowers<'_>,
     clamp_mtime: Option<Timestamp>,
     cancel: &CancelToken,
-) -> Result<Vec<Record>, DiffError> {
+) -> Result<Records, DiffError> {
     let mut walk = Walk {
         upper,
         lowers,
         clamp_mtime,
-        records: Vec::new(),
+        records: Records::default(),
         pending: Vec::new(),
     };
     let root = PendingDir {
@@ -77,33 +104,87 @@ pub(super) fn walk(
     walk.read(&root, None)?;
     while let Some(Pending { record, dir }) = walk.pending.pop() {
         cancel.check()?;
-        walk.records.push(record);
-        if let Some(dir) = dir {
-            walk.read(&dir, Some(walk.records.len() - 1))?;
+        match dir {
+            Some(dir) => {
+                let number = walk.records.push_dir(&record);
+                walk.read(&dir, Some(number))?;
+            }
+            None => walk.records.push(&record),
         }
     }
     Ok(walk.records)
 }
 
+impl Records {
+    fn push(&mut self, record: &Record) {
+        let number = self.list.len();
+        self.list.push(&record.change);
+        self.taken.push(false);
+        if let Some(inode) = record.shared {
+            self.shared.push(Shared {
+                record: number,
+                parent: record.parent,
+                inode,
+            });
+        }
+        if record.changed {
+            self.take(number, record.parent);
+            if let (Change::Entry(entry), None) = (&record.change, record.shared)
+                && let Node::File(size) = entry.node
+            {
+                self.content += size;
+            }
+        }
+    }
+
+    fn push_dir(&mut self, record: &Record) -> DirNumber {
+        self.dirs.push((self.list.len(), record.parent));
+        self.push(record);
+        DirNumber(self.dirs.len() - 1)
+    }
+
+    /// Makes a record part of the layer, with all directories that it is in.
+    pub(super) fn take(&mut self, record: usize, mut parent: Option<DirNumber>) {
+        self.taken[record] = true;
+        while let Some(DirNumber(number)) = parent {
+            let (dir, above) = self.dirs[number];
+            if self.taken[dir] {
+                break;
+            }
+            self.taken[dir] = true;
+            parent = above;
+        }
+    }
+}
+
 impl Walk<'_> {
     /// Records the whiteouts of a directory and leaves its other entries pending.
-    fn read(&mut self, at: &PendingDir, parent: Option<usize>) -> Result<(), DiffError> {
+    fn read(&mut self, at: &PendingDir, parent: Option<DirNumber>) -> Result<(), DiffError> {
         let within = |error: FsError| error.within(&at.path);
         let upper = self.upper.dir.open_dir_beneath(&at.path)?;
         let lower = self.lowers.open(&at.stack, &at.path)?;
         let (gone, real) = classify(&upper, &at.path, self.lowers.xattrs)?;
         for name in whiteouts(&lower, at, gone, &real).map_err(within)? {
-            self.records.push(Record {
+            self.records.push(&Record {
                 change: Change::Whiteout(at.path.join(name)),
                 parent,
                 changed: true,
                 shared: None,
             });
         }
-        for real in real.into_iter().rev() {
-            let pending = self.pend(real, (&upper, &lower), at, parent)?;
-            self.pending.extend(pending);
+        let before = self.pending.len();
+        for real in real {
+            let Some(pending) = self.pend(real, (&upper, &lower), at, parent)? else {
+                continue;
+            };
+            // What comes before all directories need not wait for what is in them.
+            if pending.dir.is_none() && self.pending.len() == before {
+                self.records.push(&pending.record);
+            } else {
+                self.pending.push(pending);
+            }
         }
+        self.pending[before..].reverse();
         Ok(())
     }
 
@@ -114,7 +195,7 @@ impl Walk<'_> {
         real: Real,
         (upper, lower): (&Dir, &LowerDir),
         at: &PendingDir,
-        parent: Option<usize>,
+        parent: Option<DirNumber>,
     ) -> Result<Option<Pending>, DiffError> {
         let within = |error: FsError| error.within(&at.path);
         let metadata = real.metadata;

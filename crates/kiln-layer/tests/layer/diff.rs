@@ -12,8 +12,8 @@ use crate::{DIFF, changes, explain};
 
 pub(crate) fn show(changes: &Changes) -> String {
     let mut text = String::new();
-    for change in changes.as_slice() {
-        let line = match change {
+    for change in changes.iter() {
+        let line = match &change {
             Change::Whiteout(path) => format!("{} gone", path.display()),
             Change::Entry(entry) => {
                 let node = match &entry.node {
