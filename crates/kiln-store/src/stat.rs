@@ -15,6 +15,7 @@ mod merge;
 mod table;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::fmt;
 use std::fs::{self, File};
@@ -30,7 +31,8 @@ use crate::lock::is_missing;
 use crate::{ContextId, Store, StoreError};
 
 use merge::merge;
-use table::{Blocks, Record, Table, TableWriter};
+use table::{Blocks, Record, Table};
+use writer::{At, TableWriter};
 
 /// An entry that this many saves in a row did not look at is dropped: its file is gone.
 const MAX_AGE: u32 = 8;
@@ -323,7 +325,7 @@ impl Fresh {
             Some((file, end)) => (Arc::clone(file), *end),
             None => (Arc::new(scratch()?), 0),
         };
-        let mut writer = TableWriter::new(table::At(&file, start), start, context);
+        let mut writer = TableWriter::new(At(&file, start), start, context);
         for number in self.sorted() {
             writer.push(&self.record(number))?;
         }

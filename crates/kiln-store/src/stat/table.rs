@@ -18,7 +18,7 @@
 
 use std::cmp::Ordering;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -27,14 +27,14 @@ use kiln_base::Timestamp;
 use super::FileStamp;
 use crate::ContextId;
 
-const MAGIC: &[u8; 8] = b"kilnstat";
-const VERSION: u32 = 2;
-const RECORD: usize = 92;
+pub(super) const MAGIC: &[u8; 8] = b"kilnstat";
+pub(super) const VERSION: u32 = 2;
+pub(super) const RECORD: usize = 92;
 const CHECKSUM: usize = 32;
 const TRAILER: usize = 8 + 4 + 4 + MAGIC.len() + CHECKSUM;
 
 /// A block that has this many bytes is full.
-const BLOCK: usize = if cfg!(test) { 512 } else { 64 << 10 };
+pub(super) const BLOCK: usize = if cfg!(test) { 512 } else { 64 << 10 };
 /// Longer paths are not kept: no system call takes them.
 pub(super) const LONGEST_PATH: usize = 64 << 10;
 /// Larger blocks and indexes are not read: nothing writes them.
@@ -64,13 +64,13 @@ pub(super) struct Table {
 
 /// Where a block is.
 pub(super) struct BlockInfo {
-    offset: u64,
-    length: usize,
+    pub(super) offset: u64,
+    pub(super) length: usize,
     /// How many records it has, and all before it.
-    count: usize,
-    before: usize,
-    checksum: [u8; 32],
-    first_path: Box<[u8]>,
+    pub(super) count: usize,
+    pub(super) before: usize,
+    pub(super) checksum: [u8; 32],
+    pub(super) first_path: Box<[u8]>,
 }
 
 /// A block in memory.
@@ -86,21 +86,6 @@ pub(super) struct Block {
 /// The blocks that were read last, the very last first.
 #[derive(Default)]
 pub(super) struct Blocks(Vec<Block>);
-
-/// Writes at a place of a file, and goes on from there.
-pub(super) struct At<'a>(pub(super) &'a File, pub(super) u64);
-
-/// Writes a table.
-pub(super) struct TableWriter<W> {
-    file: W,
-    offset: u64,
-    key: [u8; 32],
-    blocks: Vec<BlockInfo>,
-    count: usize,
-    records: Vec<u8>,
-    paths: Vec<u8>,
-    first_path: Box<[u8]>,
-}
 
 /// The order of a table: by names, not by the bytes of paths.
 pub(super) fn order(a: &[u8], b: &[u8]) -> Ordering {
@@ -194,7 +179,7 @@ impl Table {
     }
 }
 
-fn checksum(key: &[u8; 32], bytes: &[u8]) -> [u8; 32] {
+pub(super) fn checksum(key: &[u8; 32], bytes: &[u8]) -> [u8; 32] {
     *blake3::keyed_hash(key, bytes).as_bytes()
 }
 
@@ -335,137 +320,5 @@ impl Fields<'_> {
 
     fn i64(&mut self) -> Option<i64> {
         self.take().map(i64::from_le_bytes)
-    }
-}
-
-impl<W: Write> TableWriter<W> {
-    /// Begins a table at this offset of the file, to which `file` writes.
-    pub(super) fn new(file: W, offset: u64, context: ContextId) -> Self {
-        Self {
-            file,
-            offset,
-            key: context.0,
-            blocks: Vec::new(),
-            count: 0,
-            records: Vec::with_capacity(BLOCK + BLOCK / 2),
-            paths: Vec::with_capacity(BLOCK / 2),
-            first_path: Box::default(),
-        }
-    }
-
-    /// Adds a record whose path is after all others.
-    pub(super) fn push(&mut self, record: &Record<'_>) -> io::Result<()> {
-        if self.records.is_empty() {
-            self.first_path = record.path.into();
-        }
-        let start = u32::try_from(self.paths.len()).map_err(too_large)?;
-        let length = u32::try_from(record.path.len()).map_err(too_large)?;
-        self.records
-            .extend_from_slice(&record.to_bytes(start, length));
-        self.paths.extend_from_slice(record.path);
-        if self.records.len() + self.paths.len() >= BLOCK {
-            self.end_block()?;
-        }
-        Ok(())
-    }
-
-    fn end_block(&mut self) -> io::Result<()> {
-        if self.records.is_empty() {
-            return Ok(());
-        }
-        let count = self.records.len() / RECORD;
-        self.records.append(&mut self.paths);
-        self.file.write_all(&self.records)?;
-        self.blocks.push(BlockInfo {
-            offset: self.offset,
-            length: self.records.len(),
-            count,
-            before: self.count,
-            checksum: checksum(&self.key, &self.records),
-            first_path: std::mem::take(&mut self.first_path),
-        });
-        self.offset += self.records.len() as u64;
-        self.count += count;
-        self.records.clear();
-        Ok(())
-    }
-
-    /// The blocks, and where the last ends: a table whose index stays in memory.
-    pub(super) fn finish(mut self) -> io::Result<(Vec<BlockInfo>, u64)> {
-        self.end_block()?;
-        Ok((self.blocks, self.offset))
-    }
-
-    /// Writes the index: a file that can be opened.
-    pub(super) fn close(mut self) -> io::Result<()> {
-        self.end_block()?;
-        let mut index = Vec::new();
-        for block in &self.blocks {
-            index.extend_from_slice(&block.offset.to_le_bytes());
-            for number in [block.length, block.count] {
-                let number = u32::try_from(number).map_err(too_large)?;
-                index.extend_from_slice(&number.to_le_bytes());
-            }
-            index.extend_from_slice(&block.checksum);
-            let length = u32::try_from(block.first_path.len()).map_err(too_large)?;
-            index.extend_from_slice(&length.to_le_bytes());
-            index.extend_from_slice(&block.first_path);
-        }
-        let length = u32::try_from(index.len()).map_err(too_large)?;
-        index.extend_from_slice(&self.offset.to_le_bytes());
-        index.extend_from_slice(&length.to_le_bytes());
-        index.extend_from_slice(&VERSION.to_le_bytes());
-        index.extend_from_slice(MAGIC);
-        let checksum = checksum(&self.key, &index);
-        index.extend_from_slice(&checksum);
-        self.file.write_all(&index)?;
-        self.file.flush()
-    }
-}
-
-fn too_large(_: std::num::TryFromIntError) -> io::Error {
-    io::ErrorKind::FileTooLarge.into()
-}
-
-impl Write for At<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.0.write_at(bytes, self.1)?;
-        self.1 += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Record<'_> {
-    fn to_bytes(&self, start: u32, length: u32) -> [u8; RECORD] {
-        let FileStamp {
-            dev,
-            ino,
-            size,
-            mtime,
-            ctime,
-        } = self.stamp;
-        let mut bytes = [0; RECORD];
-        let mut at = 0;
-        let mut put = |field: &[u8]| {
-            bytes[at..at + field.len()].copy_from_slice(field);
-            at += field.len();
-        };
-        put(&start.to_le_bytes());
-        put(&length.to_le_bytes());
-        for number in [dev, ino, size] {
-            put(&number.to_le_bytes());
-        }
-        for seconds in [mtime.seconds(), ctime.seconds()] {
-            put(&seconds.to_le_bytes());
-        }
-        for number in [mtime.nanoseconds(), ctime.nanoseconds(), self.age] {
-            put(&number.to_le_bytes());
-        }
-        put(&self.digest);
-        bytes
     }
 }

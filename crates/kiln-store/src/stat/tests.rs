@@ -1,3 +1,5 @@
+//! What is kept of digests, what is found again, and what damage does.
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
 

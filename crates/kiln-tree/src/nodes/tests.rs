@@ -1,5 +1,9 @@
+//! What is packed comes back.
+
+use kiln_sys::fs::{Device, FileTime, FileType};
 use proptest::prelude::*;
 
+use super::body::TYPES;
 use super::*;
 
 fn file_time() -> impl Strategy<Value = FileTime> {
