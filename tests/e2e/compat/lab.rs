@@ -8,6 +8,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 use testkit::{Absent, Finished, FlatImage, Kiln, Program, Scratch, Who, is_root, make_tree};
@@ -59,8 +60,11 @@ fn shared(who: Who) -> Result<Kiln, Absent> {
 
 /// Builds the image of busybox and a few users in any store.
 pub(crate) fn make_base(kiln: &Kiln, name: &str) -> Result<(), Absent> {
+    // Rows with a store of their own come here at the same time.
+    static BASES: AtomicUsize = AtomicUsize::new(0);
+    let number = BASES.fetch_add(1, Ordering::Relaxed);
     let busybox = testkit::find_program("busybox")?;
-    let folder = Scratch::folder(&format!("compat-base-{}", kiln.who().name()));
+    let folder = Scratch::folder(&format!("compat-base-{}-{number}", kiln.who().name()));
     make_tree(
         &folder,
         "
