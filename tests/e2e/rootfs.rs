@@ -394,38 +394,77 @@ fn a_hostile_layer_makes_no_disk() {
     });
 }
 
+/// Starts a disk that is written for seconds, and gives the process and its file's place when that
+/// is there: without a name, or under another one where the file system has no such files.
+fn begin(kiln: &Kiln, folder: &Path) -> (std::process::Child, String) {
+    let log = folder.join("stop.log");
+    let made = kiln.command().arg("rootfs").args(PLAIN).arg("-o");
+    let mut running = made.arg(folder.join("stopped.squashfs")).start(&log);
+    let open = format!("/proc/{}/fd", running.id());
+    while running.try_wait().unwrap().is_none() {
+        let links = fs::read_dir(&open).into_iter().flatten().flatten();
+        let mut links = links.filter_map(|fd| fs::read_link(fd.path()).ok());
+        if let Some(file) = links.find(|file| file.starts_with(folder) && *file != log) {
+            return (running, file.to_string_lossy().into_owned());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    panic!("it ended: {}", fs::read_to_string(&log).unwrap());
+}
+
 #[test]
 fn stopping_leaves_nothing() {
     base::run("rootfs::stopping_leaves_nothing", || {
         let (kiln, folder) = with_image(Who::Root)?;
-        let disk = folder.join("stopped.squashfs");
-        let log = folder.join("stop.log");
-        let made = kiln
-            .command()
-            .arg("rootfs")
-            .args(PLAIN)
-            .arg("-o")
-            .arg(&disk);
-        let mut running = made.start(&log);
-        // It is written for seconds; its file is there under another name.
-        let is_begun = || {
-            let names = fs::read_dir(&folder).unwrap();
-            let mut names = names.map(|entry| entry.unwrap().file_name());
-            names.any(|name| name.to_string_lossy().starts_with("stopped.squashfs.kiln-"))
-        };
-        while !is_begun() && running.try_wait().unwrap().is_none() {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
+        let (mut running, _) = begin(&kiln, &folder);
         let id = running.id().to_string();
         let _ = Program::new("kill").args(["-INT", &id]).run();
         let ended = running.wait().unwrap();
-        assert_eq!(
-            ended.code(),
-            Some(8),
-            "{}",
-            fs::read_to_string(&log).unwrap()
-        );
+        let log = fs::read_to_string(folder.join("stop.log")).unwrap();
+        assert_eq!(ended.code(), Some(8), "{log}");
         check_nothing_left(&folder, "stopped");
         Ok(())
     });
+}
+
+#[test]
+fn what_ends_kiln_at_once_leaves_nothing_either() {
+    base::run(
+        "rootfs::what_ends_kiln_at_once_leaves_nothing_either",
+        || {
+            let (kiln, folder) = with_image(Who::Root)?;
+            let (mut running, file) = begin(&kiln, &folder);
+            running.kill().unwrap();
+            running.wait().unwrap();
+            // The kernel's words for what has no name.
+            if !file.ends_with(" (deleted)") {
+                return Err(Absent(
+                    "a file system that has files without names".to_owned(),
+                ));
+            }
+            check_nothing_left(&folder, "stopped");
+            Ok(())
+        },
+    );
+}
+
+#[test]
+fn a_missing_folder_is_named_and_not_kilns_own_file() {
+    base::run(
+        "rootfs::a_missing_folder_is_named_and_not_kilns_own_file",
+        || {
+            let kiln = base::with_base(Who::Root)?;
+            let folder = Scratch::folder("rootfs-missing");
+            let disk = folder.join("missing/disk.ext4");
+            // An image that is nowhere: nothing is looked for before.
+            let made = kiln.command().args(["rootfs", "no-such-image", "-o"]);
+            let made = made.arg(&disk).run();
+            assert_eq!(made.code, Some(5), "{made}");
+            let said = made.to_string();
+            let named = format!("could not write `{}`: there is no folder", disk.display());
+            assert!(said.contains(&named) && said.contains("mkdir -p"), "{said}");
+            assert!(!said.contains(".kiln-"), "{said}");
+            Ok(())
+        },
+    );
 }

@@ -193,3 +193,40 @@ fn a_signature_holds_for_one_disk_and_one_key() {
         },
     );
 }
+
+#[test]
+fn a_signature_is_of_the_initial_file_system_too() {
+    base::run(
+        "rootfs_documents::a_signature_is_of_the_initial_file_system_too",
+        || {
+            let openssl = testkit::find_program("openssl")?;
+            let kiln = base::with_base(Who::Root)?;
+            let folder = Scratch::folder("rootfs-signed-initrd");
+            make_keys(&openssl, &folder);
+            // Of a kernel that has no modules nothing is needed.
+            fs::write(folder.join("kernel"), b"no header").unwrap();
+            let made = |initrd: &str| {
+                let made = kiln.command().cwd(&folder).arg("rootfs").args(IMAGE);
+                let made = made.args(["--sign", "ed25519", "--kernel", "kernel"]);
+                made.args(["--initrd", initrd, "-o", "disk.ext4"]).run()
+            };
+            for taken in ["disk.ext4", "disk.ext4.sig", "kernel"] {
+                let made = made(taken);
+                assert_eq!(made.code, Some(5), "{made}");
+                assert!(made.to_string().contains("can't be two files"), "{made}");
+            }
+            let _ = made("initrd.img").ok();
+            let (disk, key) = (folder.join("disk.ext4"), folder.join("ed25519.pub"));
+            verify(&kiln, &disk, &key, (0, "initrd.img: as it was signed"));
+            let initrd = folder.join("initrd.img");
+            let mut bytes = fs::read(&initrd).unwrap();
+            bytes[100] ^= 1;
+            fs::write(&initrd, bytes).unwrap();
+            let changed = "initrd.img` is not what was signed";
+            verify(&kiln, &disk, &key, (9, changed));
+            fs::remove_file(&initrd).unwrap();
+            verify(&kiln, &disk, &key, (0, "initrd.img: signed, and not there"));
+            Ok(())
+        },
+    );
+}

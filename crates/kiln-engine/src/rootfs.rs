@@ -24,8 +24,10 @@ mod files;
 mod initrd;
 mod merge;
 mod output;
+mod places;
 mod sign;
 mod source;
+mod temporary;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -45,7 +47,6 @@ use kiln_rootfs::request::{DiskRequest, uuid_of};
 
 use crate::Engine;
 use crate::chain::Chain;
-use crate::output::is_special;
 use crate::reporter::Reporter;
 
 pub use bill::RootfsBill;
@@ -147,7 +148,7 @@ impl Engine {
         events: &dyn Events,
         cancel: &CancelToken,
     ) -> Result<Manifest, RootfsError> {
-        check_places(request)?;
+        places::check(request)?;
         let reporter = Reporter::new(events).traced(&self.tracer);
         let mut watch = Stopwatch::start();
         let mut timings = ManifestTimings::default();
@@ -356,23 +357,6 @@ fn epoch(request: &RootfsRequest, image: &Image) -> Timestamp {
 /// another one.
 fn clamp(request: &RootfsRequest, epoch: Timestamp) -> Option<Timestamp> {
     (request.epoch.is_some() || !request.commands.is_empty()).then_some(epoch)
-}
-
-/// Refuses files that could not all be there in the end.
-fn check_places(request: &RootfsRequest) -> Result<(), RootfsError> {
-    let bills = request.bills.iter().map(|bill| &bill.path);
-    let sign = request.sign.as_ref().map(|sign| &sign.path);
-    let places = [&request.output].into_iter().chain(&request.manifest);
-    let places: Vec<&PathBuf> = places.chain(bills).chain(sign).collect();
-    for (index, place) in places.iter().enumerate() {
-        if is_special(place) {
-            return Err(RootfsError::NotAFile((*place).clone()));
-        }
-        if places[..index].contains(place) {
-            return Err(RootfsError::SameFile((*place).clone()));
-        }
-    }
-    Ok(())
 }
 
 /// What makes a disk another one.

@@ -1,4 +1,5 @@
-//! A disk's signature: a statement about its file and the documents beside it, by their digests.
+//! A disk's signature: a statement about its file and what is beside it (documents, an initial file
+//! system), by their digests.
 //!
 //! The statement is an in-toto one in a DSSE envelope; what it says of the disk beside the digests
 //! is what a machine that boots it has to trust: the image, the root hash of its verity tree and the
@@ -37,15 +38,12 @@ pub enum SignatureError {
     Statement(String),
 }
 
-/// What is to be signed: the disk first, then the documents beside it by name and content.
+/// What is to be signed: the disk first, then the files beside it by name and content.
 ///
 /// # Errors
 ///
 /// Never: what is said is JSON.
-pub fn statement(
-    manifest: &Manifest,
-    documents: &[SignedFile],
-) -> Result<Statement, PredicateError> {
+pub fn statement(manifest: &Manifest, beside: &[SignedFile]) -> Result<Statement, PredicateError> {
     let disk = &manifest.disk;
     let predicate = json!({
         "image": { "digest": manifest.source.digest.as_str() },
@@ -67,11 +65,7 @@ pub fn statement(
         digest: digest.clone(),
     };
     let mut subjects = vec![subject(&disk.file, &disk.file_digest)];
-    subjects.extend(
-        documents
-            .iter()
-            .map(|file| subject(&file.name, &file.digest)),
-    );
+    subjects.extend(beside.iter().map(|file| subject(&file.name, &file.digest)));
     Ok(Statement::new(subjects, predicate))
 }
 

@@ -5,8 +5,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::fs::{FsError, Result};
 
@@ -61,6 +65,30 @@ pub fn create_new(path: impl AsRef<Path>, mode: u32) -> Result<File> {
         .create_new(true)
         .mode(mode)
         .open(path)
+        .map_err(|error| FsError::new("create", path, error))
+}
+
+/// Makes a file without a name in a directory, and opens it for writing and reading: it is gone with
+/// its last descriptor, whatever ends the process, unless [`link_unnamed`] gives it a name. `None`
+/// where the file system has no such files (FAT, NFS, overlayfs of older kernels).
+pub fn create_unnamed(directory: impl AsRef<Path>, mode: u32) -> Result<Option<File>> {
+    let directory = or_here(directory.as_ref());
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    match rustix::fs::open(directory, flags, Mode::from_raw_mode(mode)) {
+        Ok(fd) => Ok(Some(fd.into())),
+        // The last two are what kernels say that do not know the flag.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Ok(None),
+        Err(error) => Err(FsError::new("create a file in", directory, error)),
+    }
+}
+
+/// Gives a file of [`create_unnamed`] a name in the file system that it is on. One that is taken is
+/// [`io::ErrorKind::AlreadyExists`].
+pub fn link_unnamed(file: &File, path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    // By the descriptor itself (`AT_EMPTY_PATH`) it would need a capability.
+    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+    rustix::fs::linkat(CWD, own, CWD, path, AtFlags::SYMLINK_FOLLOW)
         .map_err(|error| FsError::new("create", path, error))
 }
 
@@ -168,16 +196,20 @@ pub fn exists(path: impl AsRef<Path>) -> bool {
 /// Makes the names in a directory durable.
 pub fn sync_dir(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
-    // The parent of a bare file name is the empty path.
-    let opened = if path.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        path
-    };
-    open(opened)?
+    open(or_here(path))?
         .sync_all()
         .map_err(|error| FsError::new("write", path, error))
 }
+
+/// The parent of a bare file name is the empty path.
+fn or_here(path: &Path) -> &Path {
+    if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    }
+}
+
 /// Has the kernel begin to write `bytes` of a file to the disk, so that a later `fsync` finds little
 /// to do. A hint: where it is not taken, that `fsync` takes longer.
 pub fn start_writeback(file: &File, from: u64, bytes: u64) {
@@ -218,5 +250,24 @@ mod tests {
         check("abc", 2, "ab");
         check("abc", 3, "abc");
         check("abc", 9, "abc");
+    }
+
+    #[test]
+    fn files_without_a_name_get_one_that_is_free() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = temp.path();
+        let Some(mut file) = create_unnamed(folder, 0o644).unwrap() else {
+            eprintln!("skipped: {} has no files without names", folder.display());
+            return;
+        };
+        file.write_all(b"text").unwrap();
+        assert_eq!(names(folder).unwrap(), Vec::<PathBuf>::new());
+        link_unnamed(&file, folder.join("a")).unwrap();
+        assert_eq!(read(folder.join("a")).unwrap(), b"text");
+        let other = create_unnamed(folder, 0o644).unwrap().unwrap();
+        let taken = link_unnamed(&other, folder.join("a")).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+        let missing = create_unnamed(folder.join("b"), 0o644).unwrap_err();
+        assert!(missing.is_not_found(), "{missing}");
     }
 }

@@ -109,10 +109,18 @@ pub enum RootfsError {
     /// Two things would be in one file.
     #[error("`{}` can't be two files", .0.display())]
     SameFile(PathBuf),
-    /// The disk could not be written.
+    /// Its folder is not there.
+    #[error("could not write `{}`: there is no folder `{}`", path.display(), folder.display())]
+    NoFolder {
+        /// The file.
+        path: PathBuf,
+        /// Its folder.
+        folder: PathBuf,
+    },
+    /// A file could not be written.
     #[error("could not write `{}`", path.display())]
     Write {
-        /// Its file.
+        /// The file.
         path: PathBuf,
         /// Why.
         #[source]

@@ -18,7 +18,7 @@ use kiln_sys::files;
 use super::RootfsRequest;
 use super::edit::RootfsInit;
 use super::error::RootfsError;
-use super::output::Temporary;
+use super::temporary::Temporary;
 
 /// No module is nearly as large.
 const LARGEST_MODULE: u64 = 64 << 20;
@@ -26,11 +26,11 @@ const LARGEST_MODULE: u64 = 64 << 20;
 /// The driver of the disk of a machine that is made to try one.
 const OWN_DRIVERS: &[&str] = &["nvme"];
 
-/// An initial file system under a temporary name.
+/// An initial file system that does not have its name yet.
 pub(super) struct Initrd {
     temporary: Temporary,
-    /// Where it is to be; `None` where only the trial needs it.
-    output: Option<PathBuf>,
+    /// Whether it is asked for; otherwise only the trial needs it.
+    is_asked: bool,
     described: ManifestInitrd,
 }
 
@@ -42,15 +42,15 @@ impl Initrd {
 
     /// What is said of it, where it is delivered.
     pub(super) fn described(&self) -> Option<&ManifestInitrd> {
-        self.output.as_ref().map(|_| &self.described)
+        self.is_asked.then_some(&self.described)
     }
 
     /// Gives it its name, if it is to have one.
     pub(super) fn keep(self) -> Result<(), RootfsError> {
-        match &self.output {
-            Some(path) => self.temporary.keep(path),
-            None => Ok(()),
+        if self.is_asked {
+            self.temporary.keep()?;
         }
+        Ok(())
     }
 }
 
@@ -124,8 +124,8 @@ pub(super) fn make(
     let names = modules.iter().map(|(name, _)| name.clone()).collect();
     let tree = initrd::tree(modules)?;
     let place = request.initrd.as_ref().unwrap_or(&request.output);
-    let (temporary, file) = Temporary::create(place, ".initrd")?;
-    write(&tree, &file, threads, cancel)?;
+    let temporary = Temporary::create(place, ".initrd")?;
+    write(&tree, temporary.file(), threads, cancel)?;
     let bytes = files::read(temporary.path())?;
     Ok(Some(Initrd {
         described: ManifestInitrd {
@@ -136,7 +136,7 @@ pub(super) fn make(
             modules: names,
         },
         temporary,
-        output: request.initrd.clone(),
+        is_asked: request.initrd.is_some(),
     }))
 }
 

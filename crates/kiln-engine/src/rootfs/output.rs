@@ -1,6 +1,5 @@
-//! A disk's file: written under a name beside its own, which it gets when it is complete.
+//! A disk's file: written without a name, which it gets when it is complete.
 
-use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt as _;
@@ -17,21 +16,15 @@ use kiln_sys::files;
 
 use super::disk::{Plan, WriteFailure};
 use super::error::RootfsError;
+use super::temporary::Temporary;
 use crate::output::is_special;
 
 /// How much is read or written at a time.
 const BUFFER: usize = 1 << 20;
 
-/// A file that is removed again unless it is kept.
-pub(super) struct Temporary {
-    path: PathBuf,
-    is_kept: bool,
-}
-
 /// The disk's file, and what it will be called.
 pub(super) struct Output {
     path: PathBuf,
-    file: File,
     temporary: Temporary,
     /// What was hashed while it was written.
     beginning: Digester,
@@ -45,60 +38,21 @@ pub(super) struct WrittenDisk {
     pub(super) file_digest: Digest,
 }
 
-impl Temporary {
-    /// A new file beside `path`; `what` tells several apart.
-    pub(super) fn create(path: &Path, what: &str) -> Result<(Self, File), RootfsError> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!("{what}.kiln-{}", std::process::id()));
-        let temporary = path.with_file_name(name);
-        // One of an earlier process with the same number would be in the way.
-        files::remove_file(&temporary)?;
-        let file = files::create_new(&temporary, 0o644)?;
-        let temporary = Self {
-            path: temporary,
-            is_kept: false,
-        };
-        Ok((temporary, file))
-    }
-
-    /// Where it is while it has no name.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(super) fn keep(mut self, path: &Path) -> Result<(), RootfsError> {
-        files::rename(&self.path, path)?;
-        self.is_kept = true;
-        Ok(())
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if !self.is_kept {
-            // Whatever went wrong before is what has to be told.
-            let _ = files::remove_file(&self.path);
-        }
-    }
-}
-
 impl Output {
     pub(super) fn create(path: &Path) -> Result<Self, RootfsError> {
         if is_special(path) {
             return Err(RootfsError::NotAFile(path.to_owned()));
         }
-        let (temporary, file) = Temporary::create(path, "")?;
         Ok(Self {
             path: path.to_owned(),
-            file,
-            temporary,
+            temporary: Temporary::create(path, "")?,
             beginning: Digester::sha256(),
         })
     }
 
     /// Where the disk is while it has no name.
     pub(super) fn temporary_path(&self) -> &Path {
-        &self.temporary.path
+        self.temporary.path()
     }
 
     /// Writes the disk, and returns its size. A thread hashes what is written already.
@@ -114,7 +68,7 @@ impl Output {
             let follow = || self.hash_behind(&mark, cancel);
             let follower = (threads.get() > 1).then(|| scope.spawn(follow));
             let closing = mark.close_on_drop();
-            let written = plan.write(from, (&self.file, &mark), threads, cancel);
+            let written = plan.write(from, (self.temporary.file(), &mark), threads, cancel);
             drop(closing);
             let beginning = match follower.map(ScopedJoinHandle::join) {
                 None => Ok(Digester::sha256()),
@@ -149,9 +103,12 @@ impl Output {
             cancel.check()?;
             let left = usize::try_from(until - digester.length()).unwrap_or(usize::MAX);
             let room = left.min(buffer.len());
-            let read = self.file.read_at(&mut buffer[..room], digester.length());
+            let read = self
+                .temporary
+                .file()
+                .read_at(&mut buffer[..room], digester.length());
             let filled = read.map_err(|source| RootfsError::Read {
-                path: self.temporary.path.clone(),
+                path: self.path.clone(),
                 source,
             })?;
             if filled == 0 {
@@ -176,8 +133,9 @@ impl Output {
         };
         let plan = verity::plan(size, &options)
             .map_err(|error| self.write_failure(error.into(), cancel))?;
+        let file = self.temporary.file();
         let written = plan
-            .write(&self.file, &self.file, size, threads, cancel)
+            .write(file, file, size, threads, cancel)
             .map_err(|error| self.write_failure(error.into(), cancel))?;
         Ok(ManifestVerity {
             root_hash: hex(&written.root),
@@ -231,12 +189,12 @@ impl Output {
         (compression, threads): (LayerCompression, NonZeroUsize),
         cancel: &CancelToken,
     ) -> Result<WrittenDisk, RootfsError> {
-        let (temporary, file) = Temporary::create(&self.path, ".packed")?;
-        let mut plain = files::open(&self.temporary.path)?;
+        let temporary = Temporary::create(&self.path, ".packed")?;
+        let mut plain = files::open(self.temporary.path())?;
         plain
             .seek(SeekFrom::Start(0))
             .map_err(|source| RootfsError::Read {
-                path: self.temporary.path.clone(),
+                path: self.path.clone(),
                 source,
             })?;
         let options = LayerOptions {
@@ -244,7 +202,7 @@ impl Output {
             clamp_mtime: None,
             threads,
         };
-        let mut sink = BufWriter::with_capacity(BUFFER, &file);
+        let mut sink = BufWriter::with_capacity(BUFFER, temporary.file());
         let packed = recompress(plain, &digest, &mut sink, &options, cancel)
             .map_err(RootfsError::Compress)?;
         let failed = |source: std::io::Error| RootfsError::Write {
@@ -253,7 +211,6 @@ impl Output {
         };
         sink.flush().map_err(failed)?;
         drop(sink);
-        self.file = file;
         self.temporary = temporary;
         Ok(WrittenDisk {
             size,
@@ -267,18 +224,16 @@ impl Output {
     pub(super) fn keep(self, documents: &[(PathBuf, Vec<u8>)]) -> Result<(), RootfsError> {
         let mut beside = Vec::new();
         for (path, bytes) in documents {
-            let (temporary, mut file) = Temporary::create(path, "")?;
-            file.write_all(bytes).map_err(|source| RootfsError::Write {
+            let temporary = Temporary::create(path, "")?;
+            let written = temporary.file().write_all(bytes);
+            written.map_err(|source| RootfsError::Write {
                 path: path.clone(),
                 source: source.into(),
             })?;
-            beside.push((temporary, path));
+            beside.push(temporary);
         }
-        self.temporary.keep(&self.path)?;
-        for (temporary, path) in beside {
-            temporary.keep(path)?;
-        }
-        Ok(())
+        self.temporary.keep()?;
+        beside.into_iter().try_for_each(Temporary::keep)
     }
 }
 

@@ -29,7 +29,7 @@ impl RootfsSign {
         }
     }
 
-    /// Signs the disk and the documents beside it.
+    /// Signs the disk, the documents beside it, and the initial file system that the manifest names.
     pub(super) fn sign(
         &self,
         manifest: &Manifest,
@@ -39,8 +39,12 @@ impl RootfsSign {
             name: file_name(path),
             digest: Digest::sha256(bytes),
         });
-        let documents: Vec<SignedFile> = documents.collect();
-        let statement = statement(manifest, &documents)?;
+        let initrd = manifest.kernel.initrd.iter().map(|initrd| SignedFile {
+            name: initrd.file.clone(),
+            digest: initrd.digest.clone(),
+        });
+        let beside: Vec<SignedFile> = documents.chain(initrd).collect();
+        let statement = statement(manifest, &beside)?;
         let envelope = self.key.sign(&statement).ok_or(RootfsError::Unsigned)?;
         Ok((self.path.clone(), envelope.to_bytes()))
     }

@@ -78,8 +78,8 @@ pub(crate) struct RootfsArgs {
         default_missing_value = "spdx")]
     pub(crate) sbom: Vec<String>,
 
-    /// Sign the disk and its documents with a private key, Ed25519 or ECDSA P-256 in PEM: a file,
-    /// or `env:NAME`; the signature is the disk's name with `.sig`
+    /// Sign the disk, its documents and its initial file system with a private key, Ed25519 or ECDSA
+    /// P-256 in PEM: a file, or `env:NAME`; the signature is the disk's name with `.sig`
     #[arg(long, value_name = "KEY")]
     pub(crate) sign: Option<String>,
 
@@ -151,7 +151,7 @@ pub(crate) enum RootfsCommand {
     Verify(RootfsVerifyArgs),
 }
 
-/// Check that a disk, and the documents beside it, are what was signed
+/// Check that a disk, and the files beside it, are what was signed
 ///
 /// The code is 9 if they are not, or if the signature is not by the key.
 #[derive(Debug, Args)]

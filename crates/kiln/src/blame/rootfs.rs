@@ -56,8 +56,14 @@ fn rootfs(error: &RootfsError) -> Verdict {
             "choose another kernel, `--kernel FILE`; its modules are looked for in `lib/modules` \
              beside its folder and in `/lib/modules`",
         ),
-        RootfsError::SameFile(_) => {
-            USAGE.hint("name another one: `--sbom=FORMAT,dest=FILE`, `--manifest FILE`")
+        RootfsError::SameFile(_) => USAGE.hint(
+            "name another one: `--sbom=FORMAT,dest=FILE`, `--manifest FILE`, `--initrd FILE`",
+        ),
+        RootfsError::NoFolder { folder, .. } => {
+            let folder = folder.display();
+            USAGE.hint(format!(
+                "make it, `mkdir -p '{folder}'`, or name a file elsewhere"
+            ))
         }
         RootfsError::Image(_)
         | RootfsError::Optimise(OptimiseError::Options(_))
