@@ -71,6 +71,7 @@ impl Engine {
             self.import_caches(&plan.builds, &reporter, cancel)
         })?;
         let queues = Queues::new(self, &plan.builds, cancel);
+        let _early = queues.early.end_on_drop();
         let outcome = std::thread::scope(|scope| {
             let closing: Vec<_> = queues.all.iter().map(LayerQueue::close_on_drop).collect();
             let workers: Vec<_> = queues
@@ -85,6 +86,10 @@ impl Engine {
                     let _span = tracer.span("export");
                     self.finish((&plan, solved), tools, cancel)
                 });
+            if result.is_err() {
+                // What is being packed is still wanted, for the next build, but not by a registry.
+                queues.early.stop();
+            }
             drop(closing);
             for worker in workers {
                 if let Err(panic) = worker.join() {
@@ -226,6 +231,7 @@ impl Engine {
                     results: &build.results,
                     chains,
                     attester,
+                    early: &queues.early,
                     progress: (reporter, number),
                     cancel,
                 };

@@ -21,7 +21,7 @@ use crate::Engine;
 use crate::chain::Chain;
 use crate::context::ContextFiles;
 use crate::error::StepError;
-use crate::layers::LayerQueue;
+use crate::layers::Packer;
 use crate::packed::{self, LeftContents};
 use crate::roots::{FilesIn, WritableRoot};
 
@@ -174,7 +174,7 @@ pub(crate) fn copy(
 pub(crate) fn copy_packed(
     (engine, tracer): (&Engine, &Tracer),
     op: &CopyOp,
-    (selected, queue): (Arc<Selected>, &LayerQueue<'_>),
+    (selected, packer): (Arc<Selected>, Packer<'_, '_>),
     roots: (&Chain, &Chain),
     cancel: &CancelToken,
 ) -> Result<Chain, StepError> {
@@ -187,7 +187,7 @@ pub(crate) fn copy_packed(
     let taken = (&*selected, Contents::Left);
     let sources = write((engine, tracer, &root), op, taken, roots, cancel)?;
     let contents = Arc::new(LeftContents { selected, sources });
-    let packed = root.commit_packed((engine, queue), contents, engine.now(), tracer);
+    let packed = root.commit_packed((engine, packer), contents, engine.now(), tracer);
     packed.map_err(packed::step_error)
 }
 

@@ -1,5 +1,7 @@
 //! Hands a build's result to one of its outputs.
 
+use std::sync::Arc;
+
 use kiln_base::CancelToken;
 use kiln_base::events::StepNumber;
 use kiln_image::{Image, NamedImage};
@@ -7,12 +9,14 @@ use kiln_oci::{Descriptor, Reference};
 
 use crate::Engine;
 use crate::chain::Chain;
+use crate::early::{Destination, EarlyUploads};
 use crate::error::{BaseError, BuildError, OutputError};
 use crate::export::packing::names;
 use crate::export::{Attester, Made};
 use crate::plan::PlannedResult;
 use crate::reporter::Reporter;
 use crate::request::{ArchiveKind, BuildRequest, ImageOptions, LoadTarget, Output};
+use crate::transfer::PushTo;
 
 /// A result on its way to an output.
 pub(crate) struct Delivery<'a> {
@@ -25,6 +29,8 @@ pub(crate) struct Delivery<'a> {
     pub(crate) chains: &'a [Chain],
     /// What can be said of them, where that is asked for.
     pub(crate) attester: Option<&'a Attester<'a, 'a>>,
+    /// What was sent of it already.
+    pub(crate) early: &'a EarlyUploads,
     pub(crate) progress: (&'a Reporter<'a>, StepNumber),
     pub(crate) cancel: &'a CancelToken,
 }
@@ -133,28 +139,61 @@ impl Delivery<'_> {
         if names.is_empty() {
             return Err(OutputError::NoName("pushing"));
         }
+        let mut also_in = Vec::new();
         for name in &names {
             let name = if by_digest {
                 name.with_digest(made.target.digest.clone())
             } else {
                 name.clone()
             };
-            let own;
-            let client = if insecure {
-                own = self.engine.insecure_client(&name);
-                &own
-            } else {
-                &self.engine.registry
+            let to = PushTo {
+                registry: &self.engine.client_for(&name, insecure),
+                name: &name,
+                early: Some(self.early),
+                also_in: &also_in,
             };
             let (progress, cancel) = (self.progress, self.cancel);
-            self.engine
-                .push_image(&made.target, (client, &name), progress, cancel)?;
+            self.engine.push_image(&made.target, to, progress, cancel)?;
+            also_in.push(name);
         }
         Ok(())
     }
 }
 
 impl Engine {
+    /// Where the layers of an output's image go early: the names that are known before it is made.
+    pub(crate) fn destinations(
+        &self,
+        request: &BuildRequest,
+        output: &Output,
+    ) -> Vec<Arc<Destination>> {
+        let Output::Push {
+            image, insecure, ..
+        } = output
+        else {
+            return Vec::new();
+        };
+        let destination = |name: &Reference| {
+            Arc::new(Destination {
+                client: self.client_for(name, *insecure),
+                name: name.clone(),
+            })
+        };
+        let mut all = Vec::new();
+        for name in names(request, image) {
+            destination(name).add_to(&mut all);
+        }
+        all
+    }
+
+    fn client_for(&self, name: &Reference, insecure: bool) -> Arc<kiln_registry::Client> {
+        if insecure {
+            Arc::new(self.insecure_client(name))
+        } else {
+            Arc::clone(&self.registry)
+        }
+    }
+
     /// A client that a registry's any certificate, or none, is enough for.
     fn insecure_client(&self, name: &Reference) -> kiln_registry::Client {
         let mut config = self.registry.config().clone();

@@ -21,7 +21,8 @@ use crate::contexts::Contexts;
 use crate::copy::{From, Selected};
 use crate::error::StepError;
 use crate::explain;
-use crate::layers::LayerQueue;
+use crate::export::queues::Packed;
+use crate::layers::{LayerQueue, Packer};
 use crate::plan::PlannedBuild;
 use crate::remote::{RemoteCaches, StepResult};
 use crate::reporter::Reporter;
@@ -50,9 +51,9 @@ pub(crate) struct BuildDriver<'a> {
     pub(crate) numbers: Vec<StepNumber>,
     /// Where layers are packed, one queue for each way of packing.
     pub(crate) layers: &'a [LayerQueue<'a>],
-    /// For each step the queues of the images that will need its layer, so that it is packed as
+    /// For each step how the images that will need its layer have it packed, so that this is done as
     /// soon as it exists.
-    pub(crate) exported: Vec<Vec<usize>>,
+    pub(crate) exported: Vec<Vec<Packed>>,
     /// Which steps' files are read by other steps or outputs.
     pub(crate) read: Vec<bool>,
     /// What a slow key found out about a copy's sources, for the copy itself.
@@ -411,23 +412,24 @@ impl BuildDriver<'_> {
 
     /// Packs a step's layer for every image that will need it.
     fn submit(&self, index: usize, chain: &Chain) {
-        for queue in &self.exported[index] {
-            if let Some(queue) = self.layers.get(*queue) {
-                queue.submit(chain, &self.tracer(index));
+        for packed in &self.exported[index] {
+            if let Some(queue) = self.layers.get(packed.queue) {
+                queue.submit(chain, &packed.to, &self.tracer(index));
             }
         }
     }
 
     /// What packs a copy of which only the blob is kept: nobody reads its files, one kind of blob is
     /// wanted, and the files can be made from it.
-    fn packed_by(&self, index: usize, op: &CopyOp) -> Option<&LayerQueue<'_>> {
+    fn packed_by(&self, index: usize, op: &CopyOp) -> Option<Packer<'_, '_>> {
         if self.read[index] || op.unpack != Unpack::Never {
             return None;
         }
-        let [queue] = self.exported[index].as_slice() else {
+        let [Packed { queue, to }] = self.exported[index].as_slice() else {
             return None;
         };
-        self.layers.get(*queue).filter(|queue| queue.keeps_times())
+        let queue = self.layers.get(*queue)?;
+        queue.keeps_times().then_some(Packer { queue, to })
     }
 
     /// Which inputs a process sees by bind mounts, and are known by more than their content.
@@ -615,8 +617,8 @@ impl BuildDriver<'_> {
                 };
                 let roots = (root(0)?, root(op.owners)?);
                 match self.packed_by(index, op) {
-                    Some(queue) => {
-                        let packed = (selected, queue);
+                    Some(packer) => {
+                        let packed = (selected, packer);
                         copy::copy_packed((self.engine, tracer), op, packed, roots, cancel)?
                     }
                     None => copy::copy((self.engine, tracer), op, &selected, roots, cancel)?,

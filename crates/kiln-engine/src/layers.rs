@@ -22,6 +22,7 @@ use kiln_store::{CacheKey, LayerRecord, SnapshotId};
 use crate::Engine;
 use crate::assemble::ReadyLayer;
 use crate::chain::{Chain, ChainLayer, ImageLayer, Origin};
+use crate::early::{Destination, EarlyUploads, SentWriter};
 use crate::error::LayerError;
 
 /// What decides a layer's bytes, besides its files.
@@ -72,10 +73,30 @@ impl ImageLayers<'_, '_> {
     }
 }
 
+/// What packs the layer of one step, and where the layer is sent meanwhile.
+#[derive(Clone, Copy)]
+pub(crate) struct Packer<'q, 'a> {
+    pub(crate) queue: &'q LayerQueue<'a>,
+    pub(crate) to: &'q [Arc<Destination>],
+}
+
+impl Packer<'_, '_> {
+    /// Makes the blob of what `upper` changes in the layers below it.
+    pub(crate) fn write(
+        &self,
+        upper: Upper,
+        below: &Chain,
+        tracer: &Tracer,
+    ) -> Result<LayerRecord, LayerError> {
+        self.queue.write(upper, below, self.to, tracer)
+    }
+}
+
 /// Layers that are being made, or wait for it.
 pub(crate) struct LayerQueue<'a> {
     engine: &'a Engine,
     format: LayerFormat,
+    early: Arc<EarlyUploads>,
     cancel: CancelToken,
     shared: Arc<Shared>,
     /// Wakes whoever waits when the build is cancelled.
@@ -98,6 +119,8 @@ struct State {
 /// A layer in line: the topmost of a chain.
 struct Waiting {
     chain: Chain,
+    /// Where it is sent while it is packed.
+    to: Vec<Arc<Destination>>,
     /// Takes the spans of the step that made the layer.
     tracer: Tracer,
     since: Since,
@@ -110,7 +133,12 @@ enum Slot {
 }
 
 impl<'a> LayerQueue<'a> {
-    pub(crate) fn new(engine: &'a Engine, format: LayerFormat, cancel: CancelToken) -> Self {
+    pub(crate) fn new(
+        engine: &'a Engine,
+        format: LayerFormat,
+        early: &Arc<EarlyUploads>,
+        cancel: CancelToken,
+    ) -> Self {
         let shared = Arc::new(Shared::default());
         let waiting = Arc::clone(&shared);
         let wake = cancel.on_cancel(move || {
@@ -121,14 +149,16 @@ impl<'a> LayerQueue<'a> {
         Self {
             engine,
             format,
+            early: Arc::clone(early),
             cancel,
             shared,
             _wake: wake,
         }
     }
 
-    /// Puts the topmost layer of the chain in line, unless it is there already.
-    pub(crate) fn submit(&self, chain: &Chain, tracer: &Tracer) {
+    /// Puts the topmost layer of the chain in line, unless it is there already. If it is packed it
+    /// is sent to `to` meanwhile.
+    pub(crate) fn submit(&self, chain: &Chain, to: &[Arc<Destination>], tracer: &Tracer) {
         let Some(top) = chain.top() else {
             return;
         };
@@ -137,6 +167,7 @@ impl<'a> LayerQueue<'a> {
             state.results.insert(top.snapshot.clone(), Slot::Pending);
             state.waiting.push_back(Waiting {
                 chain: chain.clone(),
+                to: to.to_vec(),
                 tracer: tracer.clone(),
                 since: tracer.since(),
             });
@@ -152,11 +183,12 @@ impl<'a> LayerQueue<'a> {
         while let Some(waiting) = self.next() {
             let Waiting {
                 chain,
+                to,
                 tracer,
                 since,
             } = waiting;
             tracer.waited("wait for the packer", since);
-            let result = tracer.within("layer", || self.make(&chain, &tracer));
+            let result = tracer.within("layer", || self.make(&chain, &to, &tracer));
             let slot = match result {
                 Ok(record) => Slot::Ready(record),
                 Err(error) => Slot::Failed(error),
@@ -181,7 +213,7 @@ impl<'a> LayerQueue<'a> {
     fn ready(&self, chain: &Chain, terms: LayerTerms) -> Result<Vec<ReadyLayer>, LayerError> {
         for chain in chain.prefixes() {
             if chain.top().is_some_and(|top| self.is_made(top, terms)) {
-                self.submit(chain, &self.engine.tracer);
+                self.submit(chain, &[], &self.engine.tracer);
             }
         }
         let layers = chain.layers().into_iter();
@@ -263,7 +295,12 @@ impl<'a> LayerQueue<'a> {
     }
 
     /// Finds the blob of the chain's topmost layer, or makes it.
-    fn make(&self, chain: &Chain, tracer: &Tracer) -> Result<LayerRecord, LayerError> {
+    fn make(
+        &self,
+        chain: &Chain,
+        to: &[Arc<Destination>],
+        tracer: &Tracer,
+    ) -> Result<LayerRecord, LayerError> {
         let Some((top, below)) = chain.split_top() else {
             return Err(LayerError::Empty);
         };
@@ -271,7 +308,7 @@ impl<'a> LayerQueue<'a> {
             Origin::Image(image) if !self.is_clamped(image) => {
                 tracer.within("recompress", || self.recompress(image))
             }
-            Origin::Image(_) | Origin::Step { .. } => self.pack(top, below, tracer),
+            Origin::Image(_) | Origin::Step { .. } => self.pack(top, below, to, tracer),
         }
     }
 
@@ -280,6 +317,7 @@ impl<'a> LayerQueue<'a> {
         &self,
         top: &ChainLayer,
         below: &Chain,
+        to: &[Arc<Destination>],
         tracer: &Tracer,
     ) -> Result<LayerRecord, LayerError> {
         let known = self
@@ -290,7 +328,7 @@ impl<'a> LayerQueue<'a> {
             return Ok(record);
         }
         let upper = self.engine.filled_dir(&top.snapshot, &self.cancel)?;
-        let record = self.write(upper.into(), below, tracer)?;
+        let record = self.write(upper.into(), below, to, tracer)?;
         self.note(&top.snapshot, &record)?;
         Ok(record)
     }
@@ -314,11 +352,12 @@ impl<'a> LayerQueue<'a> {
         self.format.clamp.is_none()
     }
 
-    /// Makes the blob of what `upper` changes in the layers below it.
-    pub(crate) fn write(
+    /// Makes the blob of what `upper` changes in the layers below it, and sends it meanwhile.
+    fn write(
         &self,
         upper: Upper,
         below: &Chain,
+        to: &[Arc<Destination>],
         tracer: &Tracer,
     ) -> Result<LayerRecord, LayerError> {
         let lowers = self.engine.lower_dirs(below, &self.cancel)?;
@@ -329,7 +368,8 @@ impl<'a> LayerQueue<'a> {
         let changes = tracer.within("diff", || {
             diff_upper(upper, &lowers, &options, &self.cancel)
         })?;
-        let mut blob = self.engine.store.blob_writer()?;
+        let blob = self.engine.store.blob_writer()?;
+        let mut blob = SentWriter::new(blob, (&self.early, to), tracer);
         let options = LayerOptions {
             compression: self.format.compression,
             clamp_mtime: self.format.clamp,
@@ -344,7 +384,7 @@ impl<'a> LayerQueue<'a> {
         span.number("compressed_bytes", blob.len());
         drop(span);
         let _span = tracer.span("keep the blob");
-        let (digest, size) = blob.commit(None)?;
+        let (digest, size) = blob.commit()?;
         Ok(LayerRecord {
             diff_id: tar.diff_id,
             descriptor: Descriptor::new(self.media_type(), digest, size),
@@ -514,7 +554,7 @@ mod tests {
             clamp: None,
             threads: NonZeroUsize::MIN,
         };
-        let layers = LayerQueue::new(&engine, format, CancelToken::new());
+        let layers = LayerQueue::new(&engine, format, &Arc::default(), CancelToken::new());
         let build = || {
             std::thread::scope(|scope| {
                 let _closing = layers.close_on_drop();

@@ -29,6 +29,7 @@ mod deliver;
 mod diff_images;
 mod disks;
 mod driver;
+mod early;
 mod epoch;
 mod error;
 mod explain;
@@ -61,6 +62,7 @@ mod unpack;
 mod workdir;
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use kiln_base::Timestamp;
 use kiln_base::trace::Tracer;
@@ -100,7 +102,7 @@ pub use rootfs::{
 #[derive(Debug)]
 pub struct Engine {
     store: Store,
-    registry: kiln_registry::Client,
+    registry: Arc<kiln_registry::Client>,
     machine: Machine,
     clock: Clock,
     settings: Settings,
@@ -136,7 +138,7 @@ impl Engine {
         let machine = Machine::new(settings.grade);
         Self {
             store,
-            registry,
+            registry: Arc::new(registry),
             machine,
             clock,
             settings,

@@ -17,7 +17,7 @@ use kiln_sys::mount::{
 use crate::Engine;
 use crate::chain::{Chain, ChainLayer, Origin};
 use crate::error::{LayerError, RootError};
-use crate::layers::LayerQueue;
+use crate::layers::Packer;
 
 /// A root that is being changed: a chain, and a new layer on top that takes the changes.
 pub(crate) struct WritableRoot {
@@ -103,7 +103,7 @@ impl WritableRoot {
     /// `contents` says where the contents of files are that are not in the layer.
     pub(crate) fn commit_packed(
         self,
-        (engine, queue): (&Engine, &LayerQueue<'_>),
+        (engine, packer): (&Engine, Packer<'_, '_>),
         contents: Arc<dyn Elsewhere>,
         created: Timestamp,
         tracer: &Tracer,
@@ -123,13 +123,13 @@ impl WritableRoot {
             dir: engine.machine.tree(dir),
             elsewhere: Some(contents),
         };
-        let record = queue.write(upper, &below, tracer)?;
+        let record = packer.write(upper, &below, tracer)?;
         let _span = tracer.span("commit");
         drop(memory);
         let snapshot = SnapshotId::random();
         let parent = below.top().map(|layer| layer.snapshot.clone());
         layer.commit_packed(&snapshot, parent.as_ref())?;
-        queue.note(&snapshot, &record)?;
+        packer.queue.note(&snapshot, &record)?;
         Ok(below.with(ChainLayer {
             snapshot,
             origin: Origin::Step { created },

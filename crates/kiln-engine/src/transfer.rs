@@ -17,6 +17,7 @@ use kiln_store::Download;
 use crate::Engine;
 use crate::base::{Base, Layers};
 use crate::blobs::StoreBlobs;
+use crate::early::EarlyUploads;
 use crate::error::{BaseError, TransferError};
 use crate::reporter::Reporter;
 use crate::request::Pull;
@@ -28,8 +29,22 @@ const ATTEMPTS: u32 = 5;
 /// Blobs that are moved at the same time, as Docker does it by default.
 const TRANSFERS: usize = 4;
 
+/// How many other repositories are offered as sources of a blob that is being sent.
+const MAX_MOUNTS: usize = 3;
+
 /// How often a transfer says how far it is, in bytes.
 const REPORT_EVERY: u64 = 256 * 1024;
+
+/// Where an image is pushed to.
+#[derive(Clone, Copy)]
+pub(crate) struct PushTo<'a> {
+    pub(crate) registry: &'a Client,
+    pub(crate) name: &'a Reference,
+    /// What the build has sent already.
+    pub(crate) early: Option<&'a EarlyUploads>,
+    /// Other names under which the image has just been pushed.
+    pub(crate) also_in: &'a [Reference],
+}
 
 type Progress<'a> = (&'a Reporter<'a>, StepNumber);
 
@@ -60,7 +75,13 @@ impl Engine {
         let target = self.find_image(source)?.target;
         let reporter = Reporter::new(events).traced(&self.tracer);
         reporter.step(&format!("push {}", name.familiar()), cancel, |number| {
-            self.push_image(&target, (&self.registry, name), (&reporter, number), cancel)
+            let to = PushTo {
+                registry: &self.registry,
+                name,
+                early: None,
+                also_in: &[],
+            };
+            self.push_image(&target, to, (&reporter, number), cancel)
         })?;
         Ok(target)
     }
@@ -193,10 +214,11 @@ impl Engine {
     pub(crate) fn push_image(
         &self,
         target: &Descriptor,
-        (registry, name): (&Client, &Reference),
+        to: PushTo<'_>,
         progress: Progress<'_>,
         cancel: &CancelToken,
     ) -> Result<(), TransferError> {
+        let PushTo { registry, name, .. } = to;
         let blobs = StoreBlobs(&self.store);
         let all = reachable(&blobs, target)?;
         let is_document =
@@ -207,7 +229,7 @@ impl Engine {
         let tracer = progress.0.tracer(progress.1);
         in_parallel(&content, |blob| {
             let _span = blob_span(&tracer, "push blob", blob);
-            self.push_blob((registry, name), blob, &mounts, progress, cancel)
+            self.push_blob(to, blob, &mounts, progress, cancel)
         })?;
         for document in documents {
             let limit = u64::try_from(kiln_oci::MAX_DOCUMENT_SIZE).unwrap_or(u64::MAX);
@@ -233,7 +255,7 @@ impl Engine {
 
     fn push_blob(
         &self,
-        (registry, name): (&Client, &Reference),
+        to: PushTo<'_>,
         blob: &Descriptor,
         mounts: &BTreeMap<Digest, Vec<String>>,
         (reporter, number): Progress<'_>,
@@ -256,9 +278,16 @@ impl Engine {
         }
         let item = short(&blob.digest).to_owned();
         reporter.progress(number, &item, 0, Some(blob.size));
-        let from = mounts.get(&blob.digest).map_or(&[][..], Vec::as_slice);
+        let from: Vec<String> = to
+            .neighbours()
+            .chain(mounts.get(&blob.digest).into_iter().flatten().cloned())
+            .collect();
         let watched = (cancel, &reporter.tracer(number));
-        registry.push_blob_traced(name, blob, from, &open, watched)?;
+        let told = |sent| reporter.progress(number, &item, sent, Some(blob.size));
+        if !to.finish_early(blob, &from, told, watched)? {
+            to.registry
+                .push_blob_traced(to.name, blob, &from, &open, watched)?;
+        }
         reporter.progress(number, &item, blob.size, Some(blob.size));
         Ok(())
     }
@@ -283,6 +312,43 @@ impl Engine {
             }
         }
         Ok(candidates)
+    }
+}
+
+impl PushTo<'_> {
+    /// The repositories of the same registry that have just got the image.
+    fn neighbours(&self) -> impl Iterator<Item = String> {
+        let is_other = |other: &&Reference| {
+            other.registry() == self.name.registry() && other.repository() != self.name.repository()
+        };
+        let others = self.also_in.iter().filter(is_other);
+        others.map(|other| other.repository().to_owned())
+    }
+
+    /// Finishes the upload of a blob that began while it was packed; whether the registry has the
+    /// blob then.
+    fn finish_early(
+        &self,
+        blob: &Descriptor,
+        mount_from: &[String],
+        told: impl Fn(u64),
+        watched: (&CancelToken, &Tracer),
+    ) -> Result<bool, TransferError> {
+        let claim = |early: &EarlyUploads| early.claim(self.name, &blob.digest);
+        let Some(claim) = self.early.and_then(claim) else {
+            return Ok(false);
+        };
+        let mount = |from: &String| {
+            let taken = self
+                .registry
+                .mount_blob(self.name, &blob.digest, from, watched.0);
+            matches!(taken, Ok(true))
+        };
+        if claim.is_sending() && mount_from.iter().take(MAX_MOUNTS).any(mount) {
+            claim.stop();
+            return Ok(true);
+        }
+        Ok(claim.finish(blob.size, told, watched)?)
     }
 }
 

@@ -22,6 +22,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 /// The slowest upload that is waited for.
 const SLOWEST_UPLOAD: u64 = 16 * 1024;
+/// The longest that a content may take which is made while it is sent, from its first byte on.
+const LONGEST_STREAM: Duration = Duration::from_hours(24);
 const MAX_REDIRECTS: usize = 10;
 /// The largest PEM file that is read, in bytes.
 const MAX_PEM_SIZE: u64 = 4 * 1024 * 1024;
@@ -39,6 +41,10 @@ pub(crate) enum Payload<'a> {
         open: OpenFrom<'a>,
         offset: u64,
         length: u64,
+    },
+    /// All that a content gives, whose length only its end tells.
+    ToItsEnd {
+        open: OpenFrom<'a>,
     },
 }
 
@@ -198,6 +204,14 @@ fn send(
             builder = builder
                 .timeout(IDLE_TIMEOUT + Duration::from_secs(length / SLOWEST_UPLOAD))
                 .body(Body::sized(content, length));
+        }
+        Payload::ToItsEnd { open } => {
+            let content = Watched {
+                content: open(0).map_err(Failure::Local)?,
+                cancel: cancel.clone(),
+                broken: Arc::clone(&broken),
+            };
+            builder = builder.timeout(LONGEST_STREAM).body(Body::new(content));
         }
     }
     builder.send().map_err(|error| {

@@ -9,6 +9,7 @@
 //! | what does a name lead to? | [`Client::resolve`], [`Client::head`] |
 //! | the bytes of a blob, from an offset | [`Client::pull_blob`] |
 //! | give a blob, a manifest | [`Client::push_blob`], [`Client::push_manifest`] |
+//! | send a blob while it is made | [`Client::begin_upload`], [`Client::stream_upload`], [`Client::finish_upload`], [`Client::cancel_upload`] |
 //! | which tags are there? | [`Client::tags`] |
 //!
 //! What a registry says is not trusted: documents are bounded and compared with their digest, a
@@ -30,6 +31,7 @@ mod http;
 mod manifest;
 mod pull;
 mod push;
+mod upload;
 
 pub use client::Client;
 pub use config::{ClientCertificate, ClientConfig, HostConfig, Proxy, RetryPolicy};
@@ -38,3 +40,4 @@ pub use error::{Attempt, Failure, RegistryError};
 pub use helper::HelperError;
 pub use manifest::Resolved;
 pub use push::OpenBlob;
+pub use upload::BlobUpload;

@@ -7,13 +7,13 @@ use kiln_base::CancelToken;
 use kiln_base::trace::Tracer;
 use kiln_oci::{Descriptor, Reference};
 use reqwest::blocking::Response;
-use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE};
+use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode, Url};
 
-use crate::auth::{Scopes, scope};
-use crate::client::{Session, is_transient, is_worth_another};
+use crate::client::{is_transient, is_worth_another};
 use crate::error::Failure;
-use crate::http::{Payload, Request, location};
+use crate::http::Payload;
+use crate::upload::{Begun, Mount, Target, check, request};
 use crate::{Client, RegistryError};
 
 /// Opens a blob's content from its beginning; called again for each attempt.
@@ -25,8 +25,6 @@ const MAX_RESUMES: u32 = 5;
 const CHUNK_SIZE: u64 = 16 * 1024 * 1024;
 /// How many other repositories are offered as sources of a blob.
 const MAX_MOUNTS: usize = 3;
-const CHUNK_MINIMUM: &str = "oci-chunk-min-length";
-const OCTETS: &str = "application/octet-stream";
 
 impl Client {
     /// Uploads a blob, unless the registry has it already, or takes it from one of the
@@ -54,21 +52,19 @@ impl Client {
     ) -> Result<(), RegistryError> {
         let action = format!("push blob `{}`", blob.digest);
         let upload = Upload {
-            session: self.session(reference, &action, cancel),
-            scopes: vec![scope(reference.repository(), "pull,push")],
+            to: Target::new(self, reference, &action, cancel),
             blob,
             content,
             tracer,
         };
         upload
             .run(mount_from)
-            .map_err(|failure| upload.session.error(failure))
+            .map_err(|failure| upload.to.session.error(failure))
     }
 }
 
 struct Upload<'a> {
-    session: Session<'a>,
-    scopes: Scopes,
+    to: Target<'a>,
     blob: &'a Descriptor,
     content: OpenBlob<'a>,
     tracer: &'a Tracer,
@@ -81,13 +77,6 @@ enum Sent {
     NotInOne,
 }
 
-/// An upload that the registry has begun.
-struct Begun {
-    location: Url,
-    /// The smallest part the registry takes, except for the last.
-    chunk_minimum: u64,
-}
-
 impl Upload<'_> {
     fn run(&self, mount_from: &[String]) -> Result<(), Failure> {
         let tracer = self.tracer;
@@ -96,7 +85,9 @@ impl Upload<'_> {
         }
         let mut begun = None;
         for repository in mount_from.iter().take(MAX_MOUNTS) {
-            match tracer.within("take it from elsewhere", || self.mount(repository))? {
+            match tracer.within("take it from elsewhere", || {
+                self.to.mount(&self.blob.digest, repository)
+            })? {
                 Mount::Mounted => return Ok(()),
                 Mount::Declined(Some(upload)) => {
                     begun = Some(upload);
@@ -107,59 +98,17 @@ impl Upload<'_> {
         }
         let begun = match begun {
             Some(begun) => begun,
-            None => tracer.within("begin the upload", || self.begin())?,
+            None => tracer.within("begin the upload", || self.to.begin())?,
         };
         let _span = tracer.span("send");
         match self.send_whole(&begun)? {
             Sent::Done => Ok(()),
-            Sent::NotInOne => self.send_in_parts(&self.begin()?),
+            Sent::NotInOne => self.send_in_parts(&self.to.begin()?),
         }
     }
 
     fn exists(&self) -> Result<bool, Failure> {
-        let url = self.session.url(&format!("blobs/{}", self.blob.digest))?;
-        let request = request(Method::HEAD, url, Payload::Nothing);
-        let response = self.session.send(&request, &self.scopes)?;
-        match response.status() {
-            status if status.is_success() => Ok(true),
-            // A refusal of HEAD has no words; that of the POST which follows does.
-            StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(false),
-            _ => Err(self.session.refusal(response)),
-        }
-    }
-
-    /// Asks the registry to take the blob from another of its repositories.
-    fn mount(&self, repository: &str) -> Result<Mount, Failure> {
-        let mut url = self.session.url("blobs/uploads/")?;
-        url.query_pairs_mut()
-            .append_pair("mount", self.blob.digest.as_str())
-            .append_pair("from", repository);
-        let mut scopes = self.scopes.clone();
-        scopes.push(scope(repository, "pull"));
-        let request = request(Method::POST, url, Payload::Bytes(&[]));
-        // A credential that may not read the other repository is no reason to fail.
-        let response = match self.session.send(&request, &scopes) {
-            Ok(response) => response,
-            Err(Failure::Token {
-                status: 400..=403, ..
-            }) => return Ok(Mount::Declined(None)),
-            Err(failure) => return Err(failure),
-        };
-        Ok(match response.status() {
-            StatusCode::CREATED => Mount::Mounted,
-            StatusCode::ACCEPTED => Mount::Declined(begun(&response)),
-            _ => Mount::Declined(None),
-        })
-    }
-
-    fn begin(&self) -> Result<Begun, Failure> {
-        let url = self.session.url("blobs/uploads/")?;
-        let request = request(Method::POST, url, Payload::Bytes(&[]));
-        let response = self.session.send(&request, &self.scopes)?;
-        if response.status() != StatusCode::ACCEPTED {
-            return Err(self.session.refusal(response));
-        }
-        begun(&response).ok_or(Failure::Protocol("an upload without address"))
+        self.to.exists(&self.blob.digest)
     }
 
     /// Sends the whole content in one request; where that breaks off, asks how far it came and
@@ -169,12 +118,16 @@ impl Upload<'_> {
         let mut resumes = 0;
         loop {
             let failure = match self.finish(&location, offset) {
-                Ok(response) if response.status().is_success() => return self.check(&response),
+                Ok(response) if response.status().is_success() => {
+                    return check(&response, &self.blob.digest).map(|()| Sent::Done);
+                }
                 Ok(response) if resumes == 0 && offset == 0 && refuses_size(&response) => {
                     return Ok(Sent::NotInOne);
                 }
-                Ok(response) if is_transient(response.status()) => self.session.refusal(response),
-                Ok(response) => return Err(self.session.refusal(response)),
+                Ok(response) if is_transient(response.status()) => {
+                    self.to.session.refusal(response)
+                }
+                Ok(response) => return Err(self.to.session.refusal(response)),
                 Err(failure) if is_worth_another(&failure) => failure,
                 Err(failure) => return Err(failure),
             };
@@ -188,7 +141,7 @@ impl Upload<'_> {
             }
             (location, offset) = match self.progress(&location)? {
                 Some(progress) => progress,
-                None => (self.begin()?.location, 0),
+                None => (self.to.begin()?.location, 0),
             };
         }
     }
@@ -215,12 +168,8 @@ impl Upload<'_> {
         self.close(location, payload)
     }
 
-    fn close(&self, mut location: Url, payload: Payload<'_>) -> Result<Response, Failure> {
-        location
-            .query_pairs_mut()
-            .append_pair("digest", self.blob.digest.as_str());
-        let request = request(Method::PUT, location, payload);
-        self.session.send_authorized(&request, &self.scopes)
+    fn close(&self, location: Url, payload: Payload<'_>) -> Result<Response, Failure> {
+        self.to.finish(location, &self.blob.digest, payload)
     }
 
     fn send_part(&self, location: &Url, offset: u64, length: u64) -> Result<Response, Failure> {
@@ -235,7 +184,7 @@ impl Upload<'_> {
         if let Ok(range) = HeaderValue::from_str(&format!("{offset}-{last}")) {
             request.headers.insert(CONTENT_RANGE, range);
         }
-        self.session.send_authorized(&request, &self.scopes)
+        self.to.session.send_authorized(&request, &self.to.scopes)
     }
 
     /// Sends the content in parts of a moderate size.
@@ -251,8 +200,10 @@ impl Upload<'_> {
                     offset += length;
                     continue;
                 }
-                Ok(response) if is_transient(response.status()) => self.session.refusal(response),
-                Ok(response) => return Err(self.session.refusal(response)),
+                Ok(response) if is_transient(response.status()) => {
+                    self.to.session.refusal(response)
+                }
+                Ok(response) => return Err(self.to.session.refusal(response)),
                 Err(failure) if is_worth_another(&failure) => failure,
                 Err(failure) => return Err(failure),
             };
@@ -262,21 +213,21 @@ impl Upload<'_> {
             }
             (location, offset) = match self.progress(&location)? {
                 Some(progress) => progress,
-                None => (self.begin()?.location, 0),
+                None => (self.to.begin()?.location, 0),
             };
         }
         let response = self.close(location, Payload::Bytes(&[]))?;
         if !response.status().is_success() {
-            return Err(self.session.refusal(response));
+            return Err(self.to.session.refusal(response));
         }
-        self.check(&response).map(|_| ())
+        check(&response, &self.blob.digest)
     }
 
     /// How far the registry came with an upload, and where it goes on; `None` where it has
     /// forgotten it.
     fn progress(&self, location: &Url) -> Result<Option<(Url, u64)>, Failure> {
         let request = request(Method::GET, location.clone(), Payload::Nothing);
-        let response = self.session.send(&request, &self.scopes)?;
+        let response = self.to.session.send(&request, &self.to.scopes)?;
         if response.status() != StatusCode::NO_CONTENT {
             return Ok(None);
         }
@@ -299,47 +250,6 @@ impl Upload<'_> {
         }
         Ok(content)
     }
-
-    fn check(&self, response: &Response) -> Result<Sent, Failure> {
-        match crate::manifest::content_digest(response) {
-            Some(found) if found != self.blob.digest => Err(Failure::Digest {
-                expected: self.blob.digest.clone(),
-                found,
-            }),
-            _ => Ok(Sent::Done),
-        }
-    }
-}
-
-fn request(method: Method, url: Url, payload: Payload<'_>) -> Request<'_> {
-    let mut headers = HeaderMap::new();
-    if !matches!(payload, Payload::Nothing) {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(OCTETS));
-    }
-    Request {
-        method,
-        url,
-        headers,
-        payload,
-    }
-}
-
-/// What became of the wish to take a blob from another repository.
-enum Mount {
-    Mounted,
-    /// Not done; the registry may have begun an upload instead.
-    Declined(Option<Begun>),
-}
-
-fn begun(response: &Response) -> Option<Begun> {
-    let minimum = response
-        .headers()
-        .get(HeaderName::from_static(CHUNK_MINIMUM));
-    let minimum = minimum.and_then(|value| value.to_str().ok()?.parse().ok());
-    Some(Begun {
-        location: location(response)?,
-        chunk_minimum: minimum.unwrap_or(0),
-    })
 }
 
 /// The byte after those of `Range: 0-99`. A registry that has none says `0-0`, as one that has the

@@ -3,9 +3,11 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use kiln_oci::{Algorithm, Digest, Digester};
 
+use crate::growth::{ArrivingBlob, End, Growth};
 use crate::index::to_column;
 use crate::lease::Protected;
 use crate::lock::is_missing;
@@ -24,6 +26,8 @@ pub struct BlobWriter {
     file: File,
     digester: Digester,
     writeback: Writeback,
+    /// Told once somebody reads along.
+    growth: Option<Arc<Growth>>,
 }
 
 /// How much of a file the kernel was asked to write to the disk.
@@ -64,6 +68,7 @@ impl Store {
             temporary: Temporary(path),
             digester: Digester::new(algorithm),
             writeback: Writeback::default(),
+            growth: None,
         })
     }
 
@@ -211,14 +216,27 @@ impl BlobWriter {
         self.len() == 0
     }
 
+    /// A reader that follows this blob until all of it is written, which is when it is committed. If
+    /// it is dropped instead the reader ends in an error.
+    pub fn follow(&mut self) -> Result<ArrivingBlob, StoreError> {
+        let file = self.file.try_clone();
+        let file = file.map_err(StoreError::io("open", &self.temporary.0))?;
+        let growth = self.growth.get_or_insert_default();
+        growth.reach(self.digester.length());
+        Ok(ArrivingBlob::new(file, growth))
+    }
+
     /// Puts the blob into the store; it survives a loss of power after the next [`Store::sync`].
     /// `expected` is the digest and the size in bytes that it has to have. Returns what it has. A blob
     /// that was there already is kept.
     pub fn commit(self, expected: Option<(&Digest, u64)>) -> Result<(Digest, u64), BlobError> {
         let size = self.digester.length();
-        let digest = self.digester.finish();
+        let digest = self.digester.clone().finish();
         if let Some((expected, expected_size)) = expected {
             check(expected, Some(expected_size), &digest, size)?;
+        }
+        if let Some(growth) = &self.growth {
+            growth.end(End::Verified);
         }
         self.store
             .place_blob(&self.temporary.0, &self.file, &digest)?;
@@ -236,11 +254,22 @@ impl Write for BlobWriter {
         let count = self.file.write(bytes)?;
         self.digester.update(&bytes[..count]);
         self.writeback.reach(&self.file, self.digester.length());
+        if let Some(growth) = &self.growth {
+            growth.reach(self.digester.length());
+        }
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Drop for BlobWriter {
+    fn drop(&mut self) {
+        if let Some(growth) = &self.growth {
+            growth.end(End::Broken);
+        }
     }
 }
 

@@ -78,6 +78,7 @@ mod contents;
 mod crowd;
 mod download;
 mod error;
+mod growth;
 mod history;
 mod id;
 mod image;
@@ -103,6 +104,7 @@ pub use cache_mount::{
 };
 pub use download::KnownDownload;
 pub use error::{BlobError, ImageError, OpenError, SnapshotError, StoreError};
+pub use growth::ArrivingBlob;
 pub use history::{
     BuildFilter, BuildOutcome, BuildRecord, BuildStart, BuildStatus, BuildSummary, HistoryError,
     HistoryLimits, Recording,
@@ -110,7 +112,7 @@ pub use history::{
 pub use id::{CacheKey, ContextId, SlotId, SnapshotId};
 pub use image::Image;
 pub use lock::StoreLock;
-pub use partial::{ArrivingBlob, Download, PartialBlob};
+pub use partial::{Download, PartialBlob};
 pub use prune::{PruneCache, PruneImages, PrunePolicy, PruneReport};
 pub use snapshot::{ActiveSnapshot, Snapshot};
 pub use stat::{FileStamp, StatCache};

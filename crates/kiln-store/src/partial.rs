@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use kiln_base::CancelToken;
 use kiln_oci::{Digest, Digester};
 use kiln_sys::lock::FileLock;
 
 use crate::blob::Writeback;
+use crate::growth::{ArrivingBlob, End, Growth};
 use crate::lock::{try_lock_file, wait_for};
 use crate::{BlobError, Store, StoreError};
 
@@ -27,38 +28,6 @@ pub struct PartialBlob {
     growth: Arc<Growth>,
     /// `None` once the file was moved or removed.
     lock: Option<FileLock>,
-}
-
-/// Reads a blob from its beginning while it is being downloaded, waiting for what is not there yet.
-///
-/// The end of the blob is only told once its digest is known to be right. What was read before that
-/// is what somebody sent, and to be thrown away when this ends in an error.
-#[derive(Debug)]
-pub struct ArrivingBlob {
-    file: File,
-    position: u64,
-    growth: Arc<Growth>,
-}
-
-/// How far a download is, for those who read along.
-#[derive(Debug, Default)]
-struct Growth {
-    state: Mutex<GrowthState>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-struct GrowthState {
-    length: u64,
-    end: Option<End>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// All bytes are there, and are the right ones.
-    Verified,
-    /// There will be no more of them, or they are wrong.
-    Broken,
 }
 
 /// What is there of a blob that somebody wants to download.
@@ -122,11 +91,7 @@ impl PartialBlob {
         let path = self.store.layout().partial(&self.digest);
         // Not a copy of the descriptor, which would share the offset and keep the lock.
         let file = File::open(&path).map_err(StoreError::io("open", &path))?;
-        Ok(ArrivingBlob {
-            file,
-            position: 0,
-            growth: Arc::clone(&self.growth),
-        })
+        Ok(ArrivingBlob::new(file, &self.growth))
     }
 
     /// Drops what is there, for a server that only sends from the beginning. Readers that followed
@@ -222,54 +187,5 @@ impl Drop for PartialBlob {
         {
             let _ = lock.remove();
         }
-    }
-}
-
-impl Growth {
-    fn reach(&self, length: u64) {
-        self.state().length = length;
-        self.changed.notify_all();
-    }
-
-    /// Tells how it ended; the first word counts.
-    fn end(&self, end: End) {
-        self.state().end.get_or_insert(end);
-        self.changed.notify_all();
-    }
-
-    /// Waits until there are bytes beyond `position` or there will be none; how many bytes there
-    /// are then.
-    fn wait_beyond(&self, position: u64) -> io::Result<u64> {
-        let waited = self.changed.wait_while(self.state(), |state| {
-            state.end.is_none() && state.length <= position
-        });
-        let state = *waited.unwrap_or_else(PoisonError::into_inner);
-        match state.end {
-            Some(End::Broken) => Err(io::Error::other("the download broke off")),
-            Some(End::Verified) | None => Ok(state.length),
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, GrowthState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Read for ArrivingBlob {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        let left = self.growth.wait_beyond(self.position)? - self.position;
-        if left == 0 {
-            return Ok(0);
-        }
-        let length = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
-        let count = self.file.read(&mut buffer[..length])?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.position += count as u64;
-        Ok(count)
     }
 }

@@ -1,10 +1,13 @@
 //! Where layers are packed: one queue for each way of packing that the builds ask for.
 
+use std::sync::Arc;
+
 use kiln_base::{CancelToken, Timestamp};
 use kiln_graph::Graph;
 
 use crate::Engine;
 use crate::build::in_image;
+use crate::early::{Destination, EarlyUploads};
 use crate::layers::{ImageLayers, LayerFormat, LayerQueue};
 use crate::plan::PlannedBuild;
 use crate::request::{BuildRequest, ImageOptions, Output};
@@ -16,6 +19,8 @@ pub(crate) struct Queues<'a> {
     pub(crate) all: Vec<LayerQueue<'a>>,
     /// Each build's part of them.
     pub(crate) of_build: Vec<BuildQueues>,
+    /// What is sent before it is packed completely.
+    pub(crate) early: Arc<EarlyUploads>,
     /// When all was planned, which is when the build begins.
     pub(crate) started: Timestamp,
 }
@@ -28,6 +33,15 @@ pub(crate) struct BuildQueues {
     pub(crate) packings: Vec<(Packing, usize)>,
     /// How the caches' layers are packed, with its queue; `None` where no cache is written.
     cache: Option<(Packing, usize)>,
+    /// Which queue's layers are pushed where.
+    pushed: Vec<(usize, Arc<Destination>)>,
+}
+
+/// One way in which a step's layer is packed.
+pub(crate) struct Packed {
+    pub(crate) queue: usize,
+    /// Where the layer goes while it is packed.
+    pub(crate) to: Vec<Arc<Destination>>,
 }
 
 impl<'a> Queues<'a> {
@@ -39,28 +53,26 @@ impl<'a> Queues<'a> {
         let mut formats: Vec<LayerFormat> = Vec::new();
         let of_build = builds
             .iter()
-            .map(|build| BuildQueues::new(build.request, &mut formats))
+            .map(|build| BuildQueues::new(engine, build.request, &mut formats))
             .collect();
-        let queue = |format| LayerQueue::new(engine, format, cancel.clone());
+        let early = Arc::default();
+        let queue = |format| LayerQueue::new(engine, format, &early, cancel.clone());
         Self {
             all: formats.into_iter().map(queue).collect(),
             of_build,
+            early,
             started: engine.now(),
         }
     }
 
-    /// For each step the queues of the images that will hold its layer.
-    pub(crate) fn exported(&self, graph: &Graph, builds: &[PlannedBuild<'_>]) -> Vec<Vec<usize>> {
-        let mut exported = vec![Vec::new(); graph.steps().len()];
+    /// For each step how the images that will hold its layer have it packed.
+    pub(crate) fn exported(&self, graph: &Graph, builds: &[PlannedBuild<'_>]) -> Vec<Vec<Packed>> {
+        let mut exported: Vec<Vec<Packed>> = Vec::new();
+        exported.resize_with(graph.steps().len(), Vec::new);
         for (build, queues) in builds.iter().zip(&self.of_build) {
             for result in &build.results {
                 for step in in_image(graph, result.target) {
-                    let known: &mut Vec<usize> = &mut exported[step.as_usize()];
-                    for queue in queues.used() {
-                        if !known.contains(&queue) {
-                            known.push(queue);
-                        }
-                    }
+                    queues.pack(&mut exported[step.as_usize()]);
                 }
             }
         }
@@ -82,7 +94,7 @@ impl<'a> Queues<'a> {
 }
 
 impl BuildQueues {
-    fn new(request: &BuildRequest, formats: &mut Vec<LayerFormat>) -> Self {
+    fn new(engine: &Engine, request: &BuildRequest, formats: &mut Vec<LayerFormat>) -> Self {
         let mut queue = |format: LayerFormat| {
             let known = formats.iter().position(|known| *known == format);
             known.unwrap_or_else(|| {
@@ -103,6 +115,14 @@ impl BuildQueues {
             });
             outputs.push((output, number));
         }
+        let mut pushed = Vec::new();
+        for (output, number) in &outputs {
+            let Some((_, queue)) = number.and_then(|number| packings.get(number)) else {
+                continue;
+            };
+            let to = engine.destinations(request, output);
+            pushed.extend(to.into_iter().map(|to| (*queue, to)));
+        }
         let cache = request.exports_cache().then(|| match packings.first() {
             Some(first) => first.clone(),
             None => {
@@ -115,6 +135,22 @@ impl BuildQueues {
             outputs,
             packings,
             cache,
+            pushed,
+        }
+    }
+
+    /// Adds how this build has the layer of one of its steps packed.
+    fn pack(&self, packed: &mut Vec<Packed>) {
+        for queue in self.used() {
+            let known = packed.iter().position(|known| known.queue == queue);
+            let at = known.unwrap_or_else(|| {
+                let to = Vec::new();
+                packed.push(Packed { queue, to });
+                packed.len() - 1
+            });
+            for (_, to) in self.pushed.iter().filter(|(pushed, _)| *pushed == queue) {
+                to.add_to(&mut packed[at].to);
+            }
         }
     }
 

@@ -37,7 +37,9 @@ pub(crate) enum Auth {
 pub(crate) struct State {
     pub(crate) blobs: BTreeMap<String, Vec<u8>>,
     pub(crate) manifests: BTreeMap<String, (String, Vec<u8>)>,
-    uploads: BTreeMap<String, Vec<u8>>,
+    /// What was begun and neither finished nor cancelled.
+    pub(crate) uploads: BTreeMap<String, Vec<u8>>,
+    begun: usize,
     /// Each request: method, target, and whether it was authorised.
     pub(crate) log: Vec<String>,
     faults: Vec<(&'static str, Fault, usize)>,
@@ -72,6 +74,7 @@ impl Fake {
             blobs: BTreeMap::new(),
             manifests: BTreeMap::new(),
             uploads: BTreeMap::new(),
+            begun: 0,
             log: Vec::new(),
             faults: Vec::new(),
             auth: Auth::Anyone,
@@ -147,8 +150,18 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
         Some(Fault::DropUpload(limit)) => limit.min(length),
         _ => length,
     };
+    let is_chunked = request.headers.contains_key("transfer-encoding");
     request.body = vec![0; limit];
-    if reader.read_exact(&mut request.body).is_err() {
+    if is_chunked {
+        let limit = match fault {
+            Some(Fault::DropUpload(limit)) => limit,
+            _ => usize::MAX,
+        };
+        let Some(body) = read_chunks(&mut reader, limit) else {
+            return;
+        };
+        request.body = body;
+    } else if reader.read_exact(&mut request.body).is_err() {
         return;
     }
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -218,6 +231,24 @@ fn read_head(reader: &mut impl BufRead) -> Option<Request> {
     })
 }
 
+/// A body in chunks: to its end, or as many of its bytes as `limit` says.
+fn read_chunks(reader: &mut impl BufRead, limit: usize) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    while body.len() < limit {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let size = usize::from_str_radix(line.trim_end(), 16).ok()?;
+        let mut chunk = vec![0; size + 2];
+        reader.read_exact(&mut chunk).ok()?;
+        if size == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(&chunk[..size]);
+    }
+    body.truncate(limit);
+    Some(body)
+}
+
 fn send(mut stream: &TcpStream, request: &Request, answer: &Answer, limit: Option<usize>) {
     let mut head = format!(
         "HTTP/1.1 {} x\r\nConnection: close\r\nContent-Length: {}\r\n",
@@ -276,6 +307,10 @@ impl State {
                 status(201)
             }
             "PUT" => self.finish(request, path, query),
+            "DELETE" => match self.uploads.remove(path) {
+                Some(_) => status(204),
+                None => status(404),
+            },
             _ => status(405),
         }
     }
@@ -388,7 +423,8 @@ impl State {
                 return status(201);
             }
         }
-        let location = format!("{path}u{}", self.uploads.len());
+        let location = format!("{path}u{}", self.begun);
+        self.begun += 1;
         self.uploads.insert(location.clone(), Vec::new());
         Answer {
             headers: vec![("Location", format!("{location}?state=s"))],

@@ -11,3 +11,4 @@ mod fake;
 mod faults;
 mod real;
 mod support;
+mod uploads;

@@ -18,7 +18,7 @@ const PROGRAM: &str = "/usr/bin/docker-registry";
 struct Registry {
     child: Child,
     host: String,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Registry {
@@ -56,7 +56,7 @@ impl Registry {
         let registry = Self {
             child,
             host,
-            _directory: directory,
+            directory: directory,
         };
         let deadline = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect(&registry.host).is_err() {
@@ -217,4 +217,42 @@ fn certificates_are_checked_and_shown() {
     };
     let error = push_with(missing).expect_err("no such file");
     assert!(matches!(error.failure, Failure::Settings(_)), "{error:?}");
+}
+
+#[test]
+fn a_blob_is_streamed_and_an_upload_cancelled() {
+    let Some(registry) = Registry::start("a_blob_is_streamed_and_an_upload_cancelled") else {
+        return;
+    };
+    let client = client(&[], None);
+    let cancel = CancelToken::new();
+    let name = reference(&registry.host, "a/b:1");
+    let content: Vec<u8> = (0..5_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let digest = layer(&content).digest;
+    let open = || -> std::io::Result<Box<dyn std::io::Read + Send>> {
+        Ok(Box::new(std::io::Cursor::new(content.clone())))
+    };
+    let begin = || {
+        let mut upload = client.begin_upload(&name, &cancel).expect("begun");
+        client
+            .stream_upload(&mut upload, &open, &cancel)
+            .expect("sent");
+        upload
+    };
+    client
+        .finish_upload(begin(), &digest, &cancel)
+        .expect("finished");
+    assert!(client.has_blob(&name, &digest, &cancel).expect("asked"));
+    let all = pull(&client, &name, &digest, content.len(), 0).expect("pulled");
+    assert_eq!(all, content);
+    client.cancel_upload(begin(), &cancel).expect("cancelled");
+    let uploads = "data/docker/registry/v2/repositories/a/b/_uploads";
+    let uploads = std::fs::read_dir(registry.directory.path().join(uploads));
+    for upload in uploads.expect("a folder") {
+        let upload = upload.expect("a folder").path();
+        // What this registry leaves of one that is over is the state of a hash of nothing.
+        for file in ["startedat", "data"] {
+            assert!(!upload.join(file).exists(), "{file}");
+        }
+    }
 }

@@ -275,7 +275,7 @@ fn check_broken_off(end: impl FnOnce(PartialBlob)) {
     partial.write_all(b"hello w0rld").unwrap();
     end(partial);
     let error = reader.read_to_end(&mut Vec::new()).unwrap_err();
-    assert_eq!(error.to_string(), "the download broke off");
+    assert_eq!(error.to_string(), "the blob was not completed");
 }
 
 #[test]
@@ -290,4 +290,46 @@ fn reading_along_ends_in_an_error_where_the_download_does() {
         partial.write_all(b"hello world").unwrap();
         partial.commit(Some(11)).unwrap();
     });
+}
+
+#[test]
+fn a_blob_can_be_read_while_it_is_written() {
+    let test = TestStore::new();
+    let mut writer = test.store.blob_writer().unwrap();
+    writer.write_all(b"hel").unwrap();
+    let from_the_beginning = writer.follow().unwrap();
+    let mut early = from_the_beginning.clone();
+    let mut start = [0; 3];
+    early.read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"hel");
+    let reader = std::thread::spawn(move || {
+        let mut rest = Vec::new();
+        early.read_to_end(&mut rest).map(|_| rest)
+    });
+    writer.write_all(b"lo ").unwrap();
+    writer.write_all(b"world").unwrap();
+    std::thread::sleep(Duration::from_millis(10));
+    assert!(!reader.is_finished());
+    writer.commit(None).unwrap();
+    assert_eq!(reader.join().unwrap().unwrap(), b"lo world");
+    let mut all = Vec::new();
+    from_the_beginning.clone().read_to_end(&mut all).unwrap();
+    assert_eq!(all, b"hello world");
+}
+
+#[test]
+fn reading_along_ends_in_an_error_where_the_blob_is_given_up() {
+    let test = TestStore::new();
+    let mut writer = test.store.blob_writer().unwrap();
+    let mut reader = writer.follow().unwrap();
+    writer.write_all(b"hel").unwrap();
+    drop(writer);
+    reader.read_to_end(&mut Vec::new()).unwrap_err();
+
+    let mut writer = test.store.blob_writer().unwrap();
+    let mut reader = writer.follow().unwrap();
+    writer.write_all(b"hel").unwrap();
+    let other = Digest::sha256(b"other");
+    writer.commit(Some((&other, 3))).unwrap_err();
+    reader.read_to_end(&mut Vec::new()).unwrap_err();
 }

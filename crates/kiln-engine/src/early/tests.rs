@@ -1,0 +1,279 @@
+use std::collections::BTreeMap;
+use std::io::BufRead;
+use std::net::{TcpListener, TcpStream};
+
+use kiln_base::Timestamp;
+use kiln_registry::{ClientConfig, CredentialSource, HostConfig, Proxy, RetryPolicy};
+use kiln_store::{Clock, Store};
+
+use super::*;
+
+/// What a registry does with a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patch {
+    Takes,
+    Refuses,
+    BreaksOff,
+    /// Takes none of it until it was asked whether it has the blob, which it has.
+    WaitsForHead,
+    /// Takes none of it until the test says so.
+    WaitsForTest,
+}
+
+/// A registry of one upload, which counts bytes and forgets them.
+struct Registry {
+    host: String,
+    shared: Arc<(Mutex<Seen>, Condvar)>,
+}
+
+#[derive(Default)]
+struct Seen {
+    log: Vec<String>,
+    received: usize,
+    is_open: bool,
+}
+
+impl Registry {
+    fn start(patch: Patch) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let shared = Arc::new((Mutex::default(), Condvar::new()));
+        let seen = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let seen = Arc::clone(&seen);
+                std::thread::spawn(move || serve(&stream, &seen, patch));
+            }
+        });
+        Self { host, shared }
+    }
+
+    fn open(&self) {
+        self.shared.0.lock().unwrap().is_open = true;
+        self.shared.1.notify_all();
+    }
+
+    fn log(&self) -> String {
+        self.shared.0.lock().unwrap().log.join(" ")
+    }
+}
+
+/// Answers one request; `None` where the connection is closed instead.
+fn serve(mut stream: &TcpStream, seen: &(Mutex<Seen>, Condvar), patch: Patch) -> Option<()> {
+    let mut reader = io::BufReader::new(stream);
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if reader.read_until(b'\n', &mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    let head = String::from_utf8(head).ok()?;
+    let method = head.split(' ').next()?.to_owned();
+    let (lock, changed) = seen;
+    lock.lock().unwrap().log.push(method.clone());
+    changed.notify_all();
+    let answer = match method.as_str() {
+        "POST" => "202 x\r\nLocation: /v2/a/b/blobs/uploads/u",
+        "PATCH" => match patch {
+            Patch::Refuses => "416 x",
+            Patch::BreaksOff => return None,
+            Patch::Takes | Patch::WaitsForHead | Patch::WaitsForTest => {
+                let waits = |seen: &mut Seen| match patch {
+                    Patch::WaitsForHead => !seen.log.iter().any(|line| line == "HEAD"),
+                    Patch::WaitsForTest => !seen.is_open,
+                    _ => false,
+                };
+                drop(changed.wait_while(lock.lock().unwrap(), waits).unwrap());
+                let received = read_chunks(&mut reader)?;
+                lock.lock().unwrap().received = received;
+                "202 x"
+            }
+        },
+        "HEAD" if patch == Patch::WaitsForHead => "200 x",
+        "HEAD" => "404 x",
+        "PUT" => "201 x",
+        "DELETE" => "204 x",
+        _ => "405 x",
+    };
+    let answer = format!("HTTP/1.1 {answer}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    stream.write_all(answer.as_bytes()).ok()
+}
+
+/// How many bytes a body in chunks has.
+fn read_chunks(reader: &mut impl BufRead) -> Option<usize> {
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let size = usize::from_str_radix(line.trim_end(), 16).ok()?;
+        reader.read_exact(&mut vec![0; size + 2]).ok()?;
+        if size == 0 {
+            return Some(length);
+        }
+        length += size;
+    }
+}
+
+/// A build that packs one layer and pushes it.
+struct Build {
+    registry: Registry,
+    store: Store,
+    uploads: EarlyUploads,
+    to: Vec<Arc<Destination>>,
+    _folder: tempfile::TempDir,
+}
+
+/// More than what lies in the buffers of a connection.
+const LARGE: usize = 32 << 20;
+
+impl Build {
+    fn start(patch: Patch) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::new(|| Timestamp::new(0, 0));
+        let registry = Registry::start(patch);
+        let plain = HostConfig {
+            plain_http: true,
+            ..HostConfig::default()
+        };
+        let client = Client::new(ClientConfig {
+            hosts: BTreeMap::from([(registry.host.clone(), plain)]),
+            credentials: CredentialSource::default(),
+            proxy: Proxy::None,
+            retry: RetryPolicy::standard(0),
+            user_agent: String::new(),
+        });
+        Self {
+            to: vec![Arc::new(Destination {
+                client: Arc::new(client),
+                name: format!("{}/a/b:1", registry.host).parse().unwrap(),
+            })],
+            registry,
+            store: Store::open(folder.path(), clock).unwrap(),
+            uploads: EarlyUploads::default(),
+            _folder: folder,
+        }
+    }
+
+    fn writer<'w>(&'w self, tracer: &'w Tracer) -> SentWriter<'w> {
+        let blob = self.store.blob_writer().unwrap();
+        SentWriter::new(blob, (&self.uploads, &self.to), tracer)
+    }
+
+    /// Packs a layer of this size.
+    fn pack(&self, size: usize) -> Digest {
+        let tracer = Tracer::off();
+        let mut writer = self.writer(&tracer);
+        for _ in 0..size / (1 << 20) {
+            writer.write_all(&[7; 1 << 20]).unwrap();
+        }
+        writer.commit().unwrap().0
+    }
+
+    fn claim(&self, digest: &Digest) -> Option<Claim> {
+        self.uploads.claim(&self.to[0].name, digest)
+    }
+
+    /// Whether the push finds the layer sent.
+    fn push(&self, digest: &Digest) -> bool {
+        let watched = (&CancelToken::new(), &Tracer::off());
+        let size = LARGE as u64;
+        let claim = self.claim(digest);
+        claim.is_some_and(|claim| claim.finish(size, |_| {}, watched).unwrap())
+    }
+
+    /// What the registry was asked until the build's end.
+    fn end(&self) -> String {
+        drop(self.uploads.end_on_drop());
+        self.registry.log()
+    }
+}
+
+#[test]
+fn a_layer_is_sent_and_gets_its_name_from_the_push() {
+    let build = Build::start(Patch::Takes);
+    let digest = build.pack(LARGE);
+    assert!(build.claim(&Digest::sha256(b"another")).is_none());
+    assert!(build.push(&digest));
+    assert_eq!(build.registry.shared.0.lock().unwrap().received, LARGE);
+    assert_eq!(build.end(), "POST PATCH PUT");
+}
+
+#[test]
+fn a_small_layer_is_left_to_the_push() {
+    let build = Build::start(Patch::Takes);
+    let digest = build.pack(1 << 20);
+    assert!(!build.push(&digest));
+    assert_eq!(build.end(), "");
+}
+
+#[test]
+fn an_upload_that_fails_is_given_up() {
+    for patch in [Patch::Refuses, Patch::BreaksOff] {
+        let build = Build::start(patch);
+        let digest = build.pack(LARGE);
+        assert!(!build.push(&digest), "{patch:?}");
+        assert_eq!(build.end(), "POST PATCH DELETE", "{patch:?}");
+    }
+}
+
+#[test]
+fn a_registry_that_takes_nothing_does_not_hold_up_the_packer() {
+    let build = Build::start(Patch::WaitsForTest);
+    let digest = build.pack(LARGE);
+    build.registry.open();
+    assert!(build.push(&digest));
+}
+
+#[test]
+fn a_blob_that_the_registry_has_is_not_sent_to_the_end() {
+    let build = Build::start(Patch::WaitsForHead);
+    let digest = build.pack(LARGE);
+    assert!(!build.push(&digest));
+    assert_eq!(build.end(), "POST PATCH HEAD DELETE");
+    assert!(build.registry.shared.0.lock().unwrap().received < LARGE);
+}
+
+#[test]
+fn a_layer_that_is_not_completed_is_forgotten() {
+    let build = Build::start(Patch::Takes);
+    let tracer = Tracer::off();
+    let mut writer = build.writer(&tracer);
+    writer.write_all(&vec![7; LARGE]).unwrap();
+    drop(writer);
+    let log = build.end();
+    // The build may end before the upload has begun.
+    assert!(
+        ["", "POST DELETE", "POST PATCH DELETE"].contains(&log.as_str()),
+        "{log}"
+    );
+}
+
+#[test]
+fn what_no_push_finishes_is_cancelled_at_the_end() {
+    let build = Build::start(Patch::Takes);
+    let digest = build.pack(LARGE);
+    let claim = build.claim(&digest).unwrap();
+    while claim.is_sending() {
+        std::thread::sleep(LOOK);
+    }
+    assert_eq!(build.end(), "POST PATCH DELETE");
+    let late = build.pack(LARGE);
+    assert!(!build.push(&late));
+}
+
+#[test]
+fn a_registry_gets_a_layer_once() {
+    let build = Build::start(Patch::Takes);
+    let named = |name: &str| {
+        Arc::new(Destination {
+            client: Arc::clone(&build.to[0].client),
+            name: name.parse().unwrap(),
+        })
+    };
+    let mut all = Vec::new();
+    for name in ["r.example/a", "r.example/b", "q.example/a", "r.example/a:2"] {
+        named(name).add_to(&mut all);
+    }
+    let names: Vec<String> = all.iter().map(|to| to.name.to_string()).collect();
+    assert_eq!(names, ["r.example/a:latest", "q.example/a:latest"]);
+}
