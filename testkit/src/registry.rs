@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::Child;
 use std::sync::OnceLock;
 
@@ -11,6 +12,7 @@ use crate::{Absent, Program, Scratch, find_program, wait_for};
 #[derive(Debug)]
 pub struct Registry {
     port: u16,
+    data: PathBuf,
     _daemon: Child,
 }
 
@@ -45,6 +47,7 @@ impl Registry {
         Scratch::stop_at_end("registry", daemon.id());
         let registry = Self {
             port,
+            data,
             _daemon: daemon,
         };
         match wait_for(port, "/v2/", |answer| answer.contains(" 200 ")) {
@@ -53,6 +56,11 @@ impl Registry {
                 "`docker-registry` does not start here: {error}"
             ))),
         }
+    }
+
+    /// The folder of a repository in the registry's storage.
+    pub fn repository(&self, name: &str) -> PathBuf {
+        self.data.join("docker/registry/v2/repositories").join(name)
     }
 
     /// Host and port, the first part of a reference.

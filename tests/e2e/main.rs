@@ -16,6 +16,7 @@ mod compat;
 mod corpus;
 mod differential;
 mod disks;
+mod early;
 mod exchange;
 mod expected;
 mod hostile;
