@@ -140,7 +140,7 @@ fn check_ended(name: &str, rest: &str, signal: Option<&str>) -> Result<Option<i3
 fn a_build_that_fails_leaves_nothing_at_the_registry() {
     let test = "early::a_build_that_fails_leaves_nothing_at_the_registry";
     base::run(test, || {
-        let code = check_ended("failed", "RUN sleep 3; exit 3\n", None)?;
+        let code = check_ended("failed", "RUN sleep 5; exit 3\n", None)?;
         assert!(!matches!(code, Some(0 | 8)), "{code:?}");
         Ok(())
     });
