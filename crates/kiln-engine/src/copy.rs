@@ -187,8 +187,8 @@ pub(crate) fn copy_packed(
     let taken = (&*selected, Contents::Left);
     let sources = write((engine, tracer, &root), op, taken, roots, cancel)?;
     let contents = Arc::new(LeftContents { selected, sources });
-    let packed = root.commit_packed((engine, packer), contents, engine.now(), tracer);
-    packed.map_err(packed::step_error)
+    let kept = root.commit_packed((engine, packer), contents, engine.now(), tracer);
+    kept.map_err(packed::step_error)
 }
 
 /// The largest tree whose files are made in memory, without their contents: the kernel takes about a

@@ -618,8 +618,8 @@ impl BuildDriver<'_> {
                 let roots = (root(0)?, root(op.owners)?);
                 match self.packed_by(index, op) {
                     Some(packer) => {
-                        let packed = (selected, packer);
-                        copy::copy_packed((self.engine, tracer), op, packed, roots, cancel)?
+                        let how = (selected, packer);
+                        copy::copy_packed((self.engine, tracer), op, how, roots, cancel)?
                     }
                     None => copy::copy((self.engine, tracer), op, &selected, roots, cancel)?,
                 }

@@ -163,8 +163,9 @@ impl Build {
     fn pack(&self, size: usize) -> Digest {
         let tracer = Tracer::off();
         let mut writer = self.writer(&tracer);
-        for _ in 0..size / (1 << 20) {
-            writer.write_all(&[7; 1 << 20]).unwrap();
+        let piece = vec![7; 1 << 20];
+        for _ in 0..size / piece.len() {
+            writer.write_all(&piece).unwrap();
         }
         writer.commit().unwrap().0
     }
@@ -264,7 +265,7 @@ fn what_no_push_finishes_is_cancelled_at_the_end() {
 #[test]
 fn a_registry_gets_a_layer_once() {
     let build = Build::start(Patch::Takes);
-    let named = |name: &str| {
+    let to = |name: &str| {
         Arc::new(Destination {
             client: Arc::clone(&build.to[0].client),
             name: name.parse().unwrap(),
@@ -272,7 +273,7 @@ fn a_registry_gets_a_layer_once() {
     };
     let mut all = Vec::new();
     for name in ["r.example/a", "r.example/b", "q.example/a", "r.example/a:2"] {
-        named(name).add_to(&mut all);
+        to(name).add_to(&mut all);
     }
     let names: Vec<String> = all.iter().map(|to| to.name.to_string()).collect();
     assert_eq!(names, ["r.example/a:latest", "q.example/a:latest"]);

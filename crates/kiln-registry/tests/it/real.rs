@@ -56,7 +56,7 @@ impl Registry {
         let registry = Self {
             child,
             host,
-            directory: directory,
+            directory,
         };
         let deadline = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect(&registry.host).is_err() {

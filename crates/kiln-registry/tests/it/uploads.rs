@@ -22,15 +22,15 @@ impl Read for Pieces {
     }
 }
 
-fn open() -> io::Result<Box<dyn Read + Send>> {
-    Ok(Box::new(Pieces(Cursor::new(CONTENT.to_vec()))))
+fn pieces() -> Box<dyn Read + Send> {
+    Box::new(Pieces(Cursor::new(CONTENT.to_vec())))
 }
 
 /// Begins an upload, streams the content, and finishes it under `digest`.
 fn upload(client: &Client, fake: &Fake, digest: &Digest) -> Result<(), RegistryError> {
     let cancel = CancelToken::new();
     let mut upload = client.begin_upload(&reference(&fake.host, "a/b:1"), &cancel)?;
-    if let Err(error) = client.stream_upload(&mut upload, &open, &cancel) {
+    if let Err(error) = client.stream_upload(&mut upload, &|| Ok(pieces()), &cancel) {
         client.cancel_upload(upload, &cancel)?;
         return Err(error);
     }
