@@ -1,3 +1,5 @@
+//! Uploads of layers that are being packed, to a registry that does as it is told.
+
 use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::net::{TcpListener, TcpStream};
