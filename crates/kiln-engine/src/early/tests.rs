@@ -184,10 +184,11 @@ impl Build {
         claim.is_some_and(|claim| claim.finish(size, |_| {}, watched).unwrap())
     }
 
-    /// What the registry was asked until the build's end.
+    /// What the registry was told until the build's end. Whether it was asked for the blob depends on
+    /// how busy the machine is, so that is left out.
     fn end(&self) -> String {
         drop(self.uploads.end_on_drop());
-        self.registry.log()
+        self.registry.log().replace("HEAD ", "")
     }
 }
 
@@ -232,7 +233,8 @@ fn a_blob_that_the_registry_has_is_not_sent_to_the_end() {
     let build = Build::start(Patch::WaitsForHead);
     let digest = build.pack(LARGE);
     assert!(!build.push(&digest));
-    assert_eq!(build.end(), "POST PATCH HEAD DELETE");
+    assert!(build.registry.log().contains("HEAD"));
+    assert_eq!(build.end(), "POST PATCH DELETE");
     assert!(build.registry.shared.0.lock().unwrap().received < LARGE);
 }
 
