@@ -4,6 +4,7 @@
 //! program, and panics. Files have formats of their own.
 
 /// Appends a number: seven bits in a byte, the lowest first, so that small ones take one byte.
+#[inline]
 pub fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number.to_le_bytes()[0] | 0x80);
@@ -14,6 +15,7 @@ pub fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
 
 /// Appends a number as its difference from one that is known to whoever reads it, and is probably
 /// near.
+#[inline]
 pub fn put_near(bytes: &mut Vec<u8>, number: u64, known: u64) {
     let difference = number.wrapping_sub(known).cast_signed();
     // The sign goes to the lowest bit, so that small differences are small numbers either way.
@@ -24,12 +26,14 @@ pub fn put_near(bytes: &mut Vec<u8>, number: u64, known: u64) {
 }
 
 /// Appends a byte string with its length.
+#[inline]
 pub fn put_bytes(bytes: &mut Vec<u8>, value: &[u8]) {
     put_number(bytes, value.len() as u64);
     bytes.extend_from_slice(value);
 }
 
 /// Appends a byte string that probably begins as one that is known to whoever reads it.
+#[inline]
 pub fn put_like(bytes: &mut Vec<u8>, value: &[u8], known: &[u8]) {
     let same = value.iter().zip(known).take_while(|(a, b)| a == b).count();
     put_number(bytes, same as u64);

@@ -28,6 +28,8 @@ const BATCH: usize = 128;
 const BUFFER_BYTES: usize = 128 * 1024;
 /// So many nodes are looked up, read and hashed before the next.
 const PART: usize = 4096;
+/// What most paths take less than.
+const USUAL_PATH: usize = 64;
 
 /// BLAKE3 over the paths, types, modes, owners, link targets, kept extended attributes, contents
 /// and hard links of a [`Selection`], as its copy will write them; not over times.
@@ -111,7 +113,6 @@ struct Tree<'a> {
 }
 
 /// Some nodes of a tree, each directory before what is in it.
-#[derive(Default)]
 struct Part {
     nodes: Vec<Flat>,
     /// Their paths from the source's root.
@@ -171,7 +172,11 @@ fn hash_tree(
         first_names: HashMap::new(),
     };
     hasher.number(1 + below.count());
-    let mut part = Part::default();
+    let most = PART.min(1 + below.count());
+    let mut part = Part {
+        nodes: Vec::with_capacity(most),
+        paths: Vec::with_capacity(most * USUAL_PATH),
+    };
     tree.add(node.clone(), path.as_os_str().len(), &mut part);
     loop {
         tree.fill(&mut part);

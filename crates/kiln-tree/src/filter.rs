@@ -34,6 +34,44 @@ pub(crate) struct Verdict {
     pub(crate) standing: Option<Standing>,
 }
 
+/// Paths of the names in one directory as text, in one piece of memory.
+#[derive(Debug)]
+pub(crate) struct PathText {
+    text: String,
+    /// Where names begin, and paths from the tree's root.
+    name: usize,
+    below: usize,
+}
+
+impl PathText {
+    /// For the directory `below` the tree's root, which is `root` from the source's root.
+    pub(crate) fn new(root: &Path, below: &Path) -> Self {
+        let mut text = String::new();
+        let mut push = |path: &Path| {
+            if !path.as_os_str().is_empty() {
+                text.push_str(&path.to_string_lossy());
+                text.push('/');
+            }
+            text.len()
+        };
+        Self {
+            below: push(root),
+            name: push(below),
+            text,
+        }
+    }
+
+    /// The path of a name from the source's root, and from the tree's.
+    fn of(&mut self, name: &OsStr) -> (&str, &str) {
+        self.text.truncate(self.name);
+        match name.to_str() {
+            Some(name) => self.text.push_str(name),
+            None => self.text.push_str(&name.to_string_lossy()),
+        }
+        (&self.text, &self.text[self.below..])
+    }
+}
+
 impl Filters<'_> {
     /// What the filters say of the directory that the tree begins at, `root` from the source's
     /// root.
@@ -54,12 +92,12 @@ impl Filters<'_> {
         }
     }
 
-    /// What the filters say about `name` in the directory `below` the tree's root, which is `root`
-    /// from the source's root; `None` to leave it out.
+    /// What the filters say about `name` in the directory that `paths` begin with; `None` to leave
+    /// it out.
     pub(crate) fn judge(
         self,
         parent: &Standing,
-        (root, below): (&Path, &Path),
+        paths: &mut PathText,
         name: &OsStr,
         is_dir: bool,
     ) -> Option<Verdict> {
@@ -70,13 +108,11 @@ impl Filters<'_> {
                 standing: is_dir.then(|| self.standing_of(Path::new(""))),
             });
         }
-        let below = below.join(name);
-        let from_source = root.join(&below);
-        let (below, from_source) = (below.to_string_lossy(), from_source.to_string_lossy());
+        let (from_source, below) = paths.of(name);
         if is_dir {
-            self.judge_dir(parent, &from_source, &below)
+            self.judge_dir(parent, from_source, below)
         } else {
-            self.takes_file(parent, &from_source, &below)
+            self.takes_file(parent, from_source, below)
                 .then_some(Verdict {
                     implied: false,
                     only_with_content: false,
@@ -121,5 +157,32 @@ impl Filters<'_> {
             only_with_content: ignored || left_out || excluded,
             standing: Some(standing),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    #[test]
+    fn paths_are_joined_as_text() {
+        let name = OsStr::from_bytes(b"n\xc3\xff");
+        for (root, below, expected) in [
+            ("", "", "name"),
+            ("", "a/b", "a/b/name"),
+            ("r", "", "r/name"),
+            ("r/s", "a", "r/s/a/name"),
+        ] {
+            let mut paths = PathText::new(Path::new(root), Path::new(below));
+            for name in [name, OsStr::new("name")] {
+                let joined = Path::new(below).join(name);
+                let whole = Path::new(root).join(&joined);
+                let expected = (whole.to_string_lossy(), joined.to_string_lossy());
+                assert_eq!(paths.of(name), (&*expected.0, &*expected.1));
+            }
+            assert_eq!(paths.of(OsStr::new("name")).0, expected);
+        }
     }
 }

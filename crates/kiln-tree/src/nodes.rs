@@ -23,6 +23,9 @@ use body::{NOTHING, put_body, unpack};
 
 /// So many nodes are packed relative to the first of them.
 const GROUP: usize = 16;
+/// What most nodes and names take less than.
+const USUAL_BYTES: usize = 48;
+const USUAL_NAME: usize = 32;
 
 /// One name in a selected tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -255,7 +258,7 @@ impl Run {
             left: most.min(self.count - group * GROUP),
             first_dir: self.first_dir,
             base: None,
-            name: Vec::new(),
+            name: Vec::with_capacity(USUAL_NAME),
         }
     }
 
@@ -275,6 +278,17 @@ impl Run {
 }
 
 impl Packer {
+    /// For so many nodes.
+    pub(crate) fn new(nodes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(nodes * USUAL_BYTES),
+            starts: Vec::with_capacity(nodes / GROUP),
+            name: Vec::with_capacity(USUAL_NAME),
+            body: Vec::with_capacity(USUAL_BYTES),
+            ..Self::default()
+        }
+    }
+
     /// Adds a node. A directory's number is not kept: see [`Packer::finish`].
     pub(crate) fn push(&mut self, node: &Node) {
         if self.count.is_multiple_of(GROUP) {

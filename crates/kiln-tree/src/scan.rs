@@ -9,7 +9,7 @@ use std::thread::{self, Scope};
 use kiln_sys::fs::{Dir, FileType, FsError, Listing, Metadata};
 
 use crate::error::SelectError;
-use crate::filter::{Filters, Standing, Verdict};
+use crate::filter::{Filters, PathText, Standing};
 use crate::name::Name;
 use crate::nodes::{DirNumber, Node, NodeKind, Packer, Part, Tree};
 use crate::parallel;
@@ -218,13 +218,18 @@ impl Scan<'_> {
     }
 
     fn look(&self, listed: &Listed, index: usize, part: Range<usize>) -> Result<(), SelectError> {
-        let mut packer = Packer::default();
+        let mut packer = Packer::new(part.len());
         let mut dirs = Vec::new();
+        let mut paths = PathText::new(self.root, &listed.below);
         for number in part {
             let Some((name, file_type)) = listed.names.get(number) else {
                 break;
             };
-            let Some(verdict) = self.judge(listed, name, file_type == FileType::Dir) else {
+            let is_dir = file_type == FileType::Dir;
+            let verdict = self
+                .filters
+                .judge(&listed.standing, &mut paths, name, is_dir);
+            let Some(verdict) = verdict else {
                 continue;
             };
             let within = |error| match error {
@@ -254,11 +259,6 @@ impl Scan<'_> {
         }
         self.keep(listed, index, packer, dirs);
         Ok(())
-    }
-
-    fn judge(&self, listed: &Listed, name: &OsStr, is_dir: bool) -> Option<Verdict> {
-        let at = (self.root, &*listed.below);
-        self.filters.judge(&listed.standing, at, name, is_dir)
     }
 
     /// Hands the nodes over and queues their directories.
