@@ -153,7 +153,6 @@ CREATE TABLE downloads (
 #[derive(Debug)]
 pub(crate) struct Index {
     connection: Mutex<Connection>,
-    log: LogLimit,
     tracer: OnceLock<Tracer>,
     crowd: Crowd,
 }
@@ -167,7 +166,7 @@ thread_local! {
 
 impl Index {
     /// Opens the file without looking at what is inside; makes an empty one where there is none.
-    pub(crate) fn open(layout: &Layout, log: LogLimit) -> Result<Self, StoreError> {
+    pub(crate) fn open(layout: &Layout) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -179,11 +178,8 @@ impl Index {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
-        let page_bytes = page_bytes(&connection)?;
-        connection.pragma_update(None, "wal_autocheckpoint", log.bytes() / page_bytes)?;
         Ok(Self {
             connection: Mutex::new(connection),
-            log,
             tracer: OnceLock::new(),
             crowd: Crowd::new(layout),
         })
@@ -221,7 +217,6 @@ impl Index {
         let connection = self.connection();
         connection.pragma_update(None, "page_size", PAGE_BYTES)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "wal_autocheckpoint", self.log.bytes() / PAGE_BYTES)?;
         drop(connection);
         self.write(|transaction| {
             transaction.execute_batch(SCHEMA)?;
@@ -245,6 +240,15 @@ impl Index {
             transaction.pragma_update(None, "user_version", FORMAT)?;
             Ok(())
         })
+    }
+
+    /// Sets how large the log becomes before who writes copies it back. For an index that has its
+    /// tables: before, nobody knows how large its pages are.
+    pub(crate) fn limit_log(&self, limit: LogLimit) -> Result<(), StoreError> {
+        let connection = self.connection();
+        let pages = limit.bytes() / page_bytes(&connection)?;
+        connection.pragma_update(None, "wal_autocheckpoint", pages)?;
+        Ok(())
     }
 
     /// Reads. Several statements may see different states.

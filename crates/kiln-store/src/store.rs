@@ -403,12 +403,18 @@ fn check_owner(layout: &Layout) -> Result<(), OpenError> {
 }
 
 fn open_index(layout: &Layout) -> Result<Index, OpenError> {
-    let log = if free_bytes(&layout.root)? > ROOMY {
+    let index = open_tables(layout)?;
+    let limit = if free_bytes(&layout.root)? > ROOMY {
         LogLimit::Roomy
     } else {
         LogLimit::Tight
     };
-    let index = match Index::open(layout, log).and_then(|index| Ok((index.format()?, index))) {
+    index.limit_log(limit)?;
+    Ok(index)
+}
+
+fn open_tables(layout: &Layout) -> Result<Index, OpenError> {
+    let index = match Index::open(layout).and_then(|index| Ok((index.format()?, index))) {
         Ok((Format::Ours, index)) => return Ok(index),
         Ok((Format::Empty | Format::Older, index)) => index,
         Ok((format, _)) => return Err(refuse(layout, format)),
@@ -542,6 +548,22 @@ fn boot_id() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_makes_a_store_knows_how_large_its_pages_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let limit = || {
+            let store = Store::open(folder.path(), Clock::new(|| Timestamp::EPOCH)).unwrap();
+            let pages = |index: &rusqlite::Connection| {
+                let query = "PRAGMA wal_autocheckpoint";
+                Ok(index.query_row(query, [], |row| row.get::<_, i64>(0))?)
+            };
+            store.index().read(pages).unwrap()
+        };
+        let (first, second) = (limit(), limit());
+        assert_eq!(first, second);
+        assert!([1024, 16 * 1024].contains(&first), "{first} pages");
+    }
 
     #[test]
     fn network_file_systems_are_known_by_their_magic_numbers() {
