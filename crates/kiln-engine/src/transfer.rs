@@ -283,7 +283,12 @@ impl Engine {
             .chain(mounts.get(&blob.digest).into_iter().flatten().cloned())
             .collect();
         let watched = (cancel, &reporter.tracer(number));
-        let told = |sent| reporter.progress(number, &item, sent, Some(blob.size));
+        // It is done when the registry has it, not when all is on its way.
+        let told = |sent| {
+            if sent < blob.size {
+                reporter.progress(number, &item, sent, Some(blob.size));
+            }
+        };
         if !to.finish_early(blob, &from, told, watched)? {
             to.registry
                 .push_blob_traced(to.name, blob, &from, &open, watched)?;
