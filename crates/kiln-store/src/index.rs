@@ -273,8 +273,9 @@ impl Index {
         &self,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut connection = self.connection();
+        // Before the connection is taken: this process' other threads may need it meanwhile.
         self.crowd.begin_a_turn();
+        let mut connection = self.connection();
         let transaction = self.noting_waits(|| {
             connection.transaction_with_behavior(TransactionBehavior::Immediate)
         })?;

@@ -222,8 +222,13 @@ impl Store {
             )?;
             Ok(())
         })?;
-        // What was just read came from the disk.
-        marks.into_iter().try_for_each(Mark::remove)
+        // What was just read need not have come from the disk: where the boot has no name, each open
+        // counts as the first.
+        if marks.is_empty() {
+            Ok(())
+        } else {
+            self.sync_all()
+        }
     }
 
     pub(crate) fn layout(&self) -> &Layout {
