@@ -15,6 +15,7 @@ mod registry;
 mod scratch;
 mod server;
 mod tree;
+mod wait;
 
 pub use craft::{Member, craft_config, craft_image, craft_tar};
 pub use disk::{DiskFiles, Fidelity, Mounted, Random, Shape, differences, random_tree};
@@ -27,3 +28,4 @@ pub use registry::Registry;
 pub use scratch::Scratch;
 pub use server::{Answer, Server};
 pub use tree::make_tree;
+pub use wait::wait_until;

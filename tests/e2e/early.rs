@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use testkit::{Absent, Kiln, Program, Registry, Scratch, Who, find_program};
+use testkit::{Absent, Kiln, Program, Registry, Scratch, Who, find_program, wait_until};
 
 use crate::base;
 
@@ -59,17 +58,6 @@ fn fetched(name: &str, into: &str) -> String {
     let inspect = ["inspect", "--tls-verify=false", "--format={{.Digest}}"];
     let inspect = Program::new("skopeo").args(inspect).arg(source);
     inspect.run().ok().text()
-}
-
-fn wait_until(what: &str, done: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !done() {
-        assert!(
-            started.elapsed() < Duration::from_mins(1),
-            "waited for {what}"
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// kiln, a registry, and what tells a repository of this test from others.

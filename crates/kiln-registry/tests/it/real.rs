@@ -74,6 +74,10 @@ impl Drop for Registry {
     }
 }
 
+fn five_megabytes() -> Vec<u8> {
+    (0..5_000_000_u32).map(|n| (n % 251) as u8).collect()
+}
+
 #[test]
 fn an_image_is_pushed_mounted_and_pulled_back() {
     let Some(registry) = Registry::start("an_image_is_pushed_mounted_and_pulled_back") else {
@@ -82,7 +86,7 @@ fn an_image_is_pushed_mounted_and_pulled_back() {
     let client = client(&[], None);
     let cancel = CancelToken::new();
     let name = reference(&registry.host, "a/b:1");
-    let content: Vec<u8> = (0..5_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let content = five_megabytes();
     let config = ImageConfig::empty(Platform::new("linux", "amd64")).to_bytes();
     push(&client, &name, &content, &["no/such"]).expect("pushed");
     push(&client, &name, &content, &[]).expect("is there");
@@ -227,7 +231,7 @@ fn a_blob_is_streamed_and_an_upload_cancelled() {
     let client = client(&[], None);
     let cancel = CancelToken::new();
     let name = reference(&registry.host, "a/b:1");
-    let content: Vec<u8> = (0..5_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let content = five_megabytes();
     let digest = layer(&content).digest;
     let open = || -> std::io::Result<Box<dyn std::io::Read + Send>> {
         Ok(Box::new(std::io::Cursor::new(content.clone())))

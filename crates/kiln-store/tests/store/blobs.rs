@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kiln_base::CancelToken;
 use kiln_oci::{Algorithm, Digest, Digester};
-use kiln_store::{BlobError, Download, PartialBlob, Store, StoreError};
+use kiln_store::{ArrivingBlob, BlobError, Download, PartialBlob, Store, StoreError};
 
 use crate::support::{TestStore, names};
 
@@ -247,8 +247,14 @@ fn a_download_can_be_read_while_it_comes() {
     let digest = Digest::sha256(b"hello world");
     begin(&test.store, &digest).write_all(b"hel").unwrap();
     test.reopen();
-    let mut partial = begin(&test.store, &digest);
-    let mut early = partial.follow().unwrap();
+    let partial = begin(&test.store, &digest);
+    let early = partial.follow().unwrap();
+    check_read_along(early, partial, |partial| partial.commit(Some(11)).unwrap());
+}
+
+/// Reads along from the beginning of what has three bytes by now, to its end.
+#[track_caller]
+fn check_read_along<W: Write>(mut early: ArrivingBlob, mut writer: W, commit: impl FnOnce(W)) {
     let mut start = [0; 3];
     early.read_exact(&mut start).unwrap();
     assert_eq!(&start, b"hel");
@@ -256,12 +262,12 @@ fn a_download_can_be_read_while_it_comes() {
         let mut rest = Vec::new();
         early.read_to_end(&mut rest).map(|_| rest)
     });
-    partial.write_all(b"lo ").unwrap();
-    partial.write_all(b"world").unwrap();
+    writer.write_all(b"lo ").unwrap();
+    writer.write_all(b"world").unwrap();
     // All bytes are there, but whether they are the right ones is not known yet.
     std::thread::sleep(Duration::from_millis(10));
     assert!(!reader.is_finished());
-    partial.commit(Some(11)).unwrap();
+    commit(writer);
     assert_eq!(reader.join().unwrap().unwrap(), b"lo world");
 }
 
@@ -298,20 +304,9 @@ fn a_blob_can_be_read_while_it_is_written() {
     let mut writer = test.store.blob_writer().unwrap();
     writer.write_all(b"hel").unwrap();
     let from_the_beginning = writer.follow().unwrap();
-    let mut early = from_the_beginning.clone();
-    let mut start = [0; 3];
-    early.read_exact(&mut start).unwrap();
-    assert_eq!(&start, b"hel");
-    let reader = std::thread::spawn(move || {
-        let mut rest = Vec::new();
-        early.read_to_end(&mut rest).map(|_| rest)
+    check_read_along(from_the_beginning.clone(), writer, |writer| {
+        writer.commit(None).unwrap();
     });
-    writer.write_all(b"lo ").unwrap();
-    writer.write_all(b"world").unwrap();
-    std::thread::sleep(Duration::from_millis(10));
-    assert!(!reader.is_finished());
-    writer.commit(None).unwrap();
-    assert_eq!(reader.join().unwrap().unwrap(), b"lo world");
     let mut all = Vec::new();
     from_the_beginning.clone().read_to_end(&mut all).unwrap();
     assert_eq!(all, b"hello world");

@@ -43,19 +43,16 @@ fn a_newer_format_is_refused() {
     );
 }
 
-#[test]
-fn an_older_format_is_brought_up_to_date() {
+/// `lacks` takes away what the format did not have.
+#[track_caller]
+fn check_older(format: u32, lacks: &str, folders: &[&str]) {
     let mut test = TestStore::new();
     let target = put_image(&test.store, &["layer"]);
     let created = Timestamp::EPOCH;
     test.store.tag(&reference("app"), &target, created).unwrap();
     test.reopen();
-    // What format 1 did not have.
-    sql(
-        &test,
-        "DROP TABLE cache_mounts; DROP TABLE builds; DROP TABLE downloads; PRAGMA user_version = 1",
-    );
-    for name in ["mounts", "builds", "unsynced"] {
+    sql(&test, &format!("{lacks} PRAGMA user_version = {format}"));
+    for name in folders {
         std::fs::remove_dir_all(test.path(name)).unwrap();
     }
     std::thread::scope(|scope| {
@@ -67,7 +64,16 @@ fn an_older_format_is_brought_up_to_date() {
     assert!(store.image(&reference("app")).unwrap().is_some());
     assert_eq!(store.cache_mounts().unwrap(), []);
     assert!(store.usage().is_ok());
+    store.write_blob(b"new").unwrap();
+    store.sync().unwrap();
     assert!(!test.path("creating").exists());
+}
+
+#[test]
+fn an_older_format_is_brought_up_to_date() {
+    let tables = "DROP TABLE cache_mounts; DROP TABLE builds; DROP TABLE downloads;";
+    check_older(1, tables, &["mounts", "builds", "unsynced"]);
+    check_older(2, "", &["unsynced"]);
 }
 
 #[test]
