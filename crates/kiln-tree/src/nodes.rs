@@ -151,7 +151,10 @@ impl Tree {
                 gone += usize::from(below.is_gone);
             }
             folders[part.dir].count += part.run.count - gone;
-            runs.push(part.run);
+            // Filters may leave nothing of a part; `find` needs the name of each run's first node.
+            if part.run.count > 0 {
+                runs.push(part.run);
+            }
             if parts.last().is_none_or(|next| next.dir != part.dir) {
                 runs.reverse();
                 folders[part.dir].runs = runs.drain(..).collect();

@@ -92,12 +92,20 @@ fn nodes() -> impl Strategy<Value = Vec<Node>> {
     })
 }
 
-/// A tree whose first directory has the nodes, in runs of this length; what those among them that
-/// are directories have is nothing, and those at odd places go for that.
+/// A tree whose first directory has the nodes, in runs of this length with an empty one around each;
+/// what those among them that are directories have is nothing, and those at odd places go for that.
 fn tree(nodes: &mut [Node], run: usize) -> Tree {
     let mut parts = Vec::new();
     let mut dirs = 1;
+    let empty = |index| Part {
+        dir: 0,
+        index,
+        run: Packer::default().finish(1),
+        only_with_content: Vec::new(),
+    };
     for (index, nodes) in nodes.chunks_mut(run).enumerate() {
+        let index = 2 * index + 1;
+        parts.push(empty(index - 1));
         let mut packer = Packer::default();
         let first = dirs;
         let mut only_with_content = Vec::new();
@@ -116,6 +124,7 @@ fn tree(nodes: &mut [Node], run: usize) -> Tree {
             only_with_content,
         });
     }
+    parts.push(empty(usize::MAX));
     // They may come in any order.
     parts.reverse();
     Tree::new(dirs, parts)

@@ -1,5 +1,7 @@
 //! What a copy leaves behind.
 
+use std::fmt::Write as _;
+
 use expect_test::expect;
 use kiln_base::CancelToken;
 use kiln_sys::fs::{Device, FileType, NodeKind, Owner};
@@ -408,6 +410,69 @@ fn archives_are_the_callers_business() {
         x/y/b.tar 600 1:2 @30 archive
     "#]]
     .assert_eq(&dest.list());
+}
+
+/// A directory of so many names is read in parts; of one of them nothing is left.
+#[test]
+fn a_part_of_a_directory_may_be_ignored_whole() {
+    let mut source = "
+        .dockerignore .dockerignore log-*
+        app/
+        app/x x"
+        .to_owned();
+    for number in 0..600 {
+        write!(source, "\nlog-{number:03}").unwrap();
+    }
+    check(
+        &source,
+        "",
+        "COPY . /",
+        &expect![[r#"
+            app/ 755 0:0 @20
+            app/x 644 0:0 @30 x
+        "#]],
+    );
+}
+
+#[test]
+fn a_directory_is_found_among_many() {
+    let mut source = String::new();
+    for number in 0..600 {
+        write!(source, "\nmany/{number:03}/").unwrap();
+    }
+    let source = format!("many/{source}\nmany/599/x x");
+    let source = Tree::source(&source);
+    let dest = Tree::dest("");
+    CopyLine::parse("COPY many /all")
+        .run(&source, &dest)
+        .unwrap();
+    let all = dest.dir.open_dir("all").unwrap();
+    assert_eq!(all.entries().unwrap().len(), 600);
+    let deepest = all.open_dir("599").unwrap();
+    assert_eq!(deepest.metadata("x").unwrap().size, 1);
+}
+
+#[test]
+fn an_empty_directory_beside_one_with_files() {
+    check(
+        "
+        a/
+        a/f text
+        a/x/
+        a/x/g text
+        b/
+        b/x/
+        c/
+        ",
+        "",
+        "COPY a b c /dst/",
+        &expect![[r#"
+            dst/ 755 0:0 @70
+            dst/f 644 0:0 @20 text
+            dst/x/ 755 0:0 @60
+            dst/x/g 644 0:0 @40 text
+        "#]],
+    );
 }
 
 /// What only root may do: real owners, also of links, and device nodes.
