@@ -44,6 +44,18 @@ pub(crate) fn show(changes: &Changes) -> String {
     text
 }
 
+/// The sizes of all files, each counted once.
+fn sizes(changes: &Changes) -> u64 {
+    let sizes = changes.iter().filter_map(|change| match change {
+        Change::Entry(entry) => match entry.node {
+            Node::File(size) => Some(size),
+            _ => None,
+        },
+        Change::Whiteout(_) => None,
+    });
+    sizes.sum()
+}
+
 #[track_caller]
 fn check(lowers: &[&str], upper: &str, expected: &Expect) {
     if !is_root("diff") {
@@ -57,7 +69,10 @@ fn check(lowers: &[&str], upper: &str, expected: &Expect) {
         .collect();
     let upper = scratch.tree("upper", upper);
     let text = match kiln_layer::diff(&upper, &lowers, &DIFF, &CancelToken::new()) {
-        Ok(changes) => show(&changes),
+        Ok(changes) => {
+            assert_eq!(changes.content_size(), sizes(&changes), "content size");
+            show(&changes)
+        }
         Err(error) => explain(&error),
     };
     expected.assert_eq(&text);
@@ -233,6 +248,24 @@ fn names_of_one_inode_belong_together() {
             a/c file 1 0644 0:0
             b hardlink a/c 0644 0:0
             z hardlink a/c 0644 0:0
+        "]],
+    );
+}
+
+#[test]
+fn an_inode_that_did_not_change_is_left_out_with_all_its_names() {
+    check(
+        &["b file 0644 0:0 @1 old
+           c hardlink b"],
+        "a file 0644 0:0 @1 new
+         b file 0644 0:0 @1 old
+         c hardlink b
+         d file 0644 0:0 @1 longer
+         e hardlink d",
+        &expect![[r"
+            a file 3 0644 0:0
+            d file 6 0644 0:0
+            e hardlink d 0644 0:0
         "]],
     );
 }
