@@ -207,8 +207,7 @@ impl Engine {
             beside.push(sign.sign(&manifest, &beside)?);
         }
         cancel.check()?;
-        output.keep(&beside)?;
-        initrd.map_or(Ok(()), Initrd::keep)?;
+        output.keep(initrd, &beside)?;
         Ok(manifest)
     }
 

@@ -16,6 +16,7 @@ use kiln_sys::files;
 
 use super::disk::{Plan, WriteFailure};
 use super::error::RootfsError;
+use super::initrd::Initrd;
 use super::temporary::Temporary;
 use crate::output::is_special;
 
@@ -220,8 +221,12 @@ impl Output {
         })
     }
 
-    /// Gives the disk its name, and writes the documents that are beside it.
-    pub(super) fn keep(self, documents: &[(PathBuf, Vec<u8>)]) -> Result<(), RootfsError> {
+    /// Gives the disk its name, the initial file system, and then the documents that tell of both.
+    pub(super) fn keep(
+        self,
+        initrd: Option<Initrd>,
+        documents: &[(PathBuf, Vec<u8>)],
+    ) -> Result<(), RootfsError> {
         let mut beside = Vec::new();
         for (path, bytes) in documents {
             let temporary = Temporary::create(path, "")?;
@@ -233,6 +238,7 @@ impl Output {
             beside.push(temporary);
         }
         self.temporary.keep()?;
+        initrd.map_or(Ok(()), Initrd::keep)?;
         beside.into_iter().try_for_each(Temporary::keep)
     }
 }
