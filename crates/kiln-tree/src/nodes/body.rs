@@ -1,4 +1,4 @@
-//! How a node is packed: what is not the same as in the node before it, or in nearly all.
+//! How a node is packed: what is not the same as in the first of its group, or in nearly all.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
