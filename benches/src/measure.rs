@@ -147,7 +147,7 @@ pub(crate) fn measure(invocation: &Invocation, scratch: &Path) -> Result<Sample,
     let files = Files::new(scratch);
     let mut command = helper_command(invocation, &files)?;
     command.stdout(Stdio::null());
-    rustix::fs::sync();
+    settle();
     let watch = invocation.daemon.map(Watch::start);
     let ended = end(invocation, command, LIMIT);
     let daemon = watch.map(Watch::end).unwrap_or_default();
@@ -163,6 +163,11 @@ pub(crate) fn measure(invocation: &Invocation, scratch: &Path) -> Result<Sample,
         read: own.read + daemon.read,
         written: own.written + daemon.written,
     })
+}
+
+/// Brings what was written before to the disk, so that nobody waits for another's writes.
+pub(crate) fn settle() {
+    rustix::fs::sync();
 }
 
 /// Runs the command to its end without measuring it, with the same errors; gives what it wrote.

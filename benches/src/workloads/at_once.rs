@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::bench::{Bench, Folder, median};
 use crate::inputs::{self, BUSYBOX};
 use crate::machine;
+use crate::measure;
 use crate::model::{Program, Sample, Table, Target, Unit};
 use crate::programs::Job;
 use crate::together::{self, NUMBER};
@@ -18,6 +19,9 @@ const LOOP: &str = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done";
 
 /// Waits for another build's lock, as `--profile` calls them.
 const WAITING: [&str; 2] = ["wait for the index", "wait for a lock"];
+
+/// How many runs the longest wait is looked for in.
+const WAITING_RUNS: usize = 3;
 
 /// 10 builds.
 pub(crate) fn ten(bench: &Bench) -> Result<Table, String> {
@@ -74,36 +78,36 @@ fn at_once(bench: &Bench, count: usize, name: &str) -> Result<Table, String> {
         targets: Vec::new(),
     };
     expect_the_sum(&mut table, count, &works);
-    match longest_wait(bench, &folder, count) {
-        Ok(Some((name, time))) => {
-            let time = milliseconds(time);
-            let _ = write!(
-                table.notes,
-                "In a further run of kiln with `--profile`, the longest wait of any build for a \
-                 lock was a `{name}` of {time} ms, waiting for a processor afterwards included."
-            );
-        }
-        Ok(None) => table
-            .notes
-            .push_str("In a further run of kiln with `--profile`, no build waited for a lock."),
+    match longest_waits(bench, &folder, count) {
+        Ok(waits) => table.notes.push_str(&told(&waits)),
         Err(message) => bench.leave_out(format!("{name}: waits for locks"), message),
     }
     bench.programs.reset(Program::Kiln, &bench.scratch)?;
     Ok(table)
 }
 
-/// The longest wait for a lock in all builds of a run that is not measured.
-fn longest_wait(
+/// A wait of a build for another's lock: its name in the trace, and how long it was.
+type Wait = (String, Duration);
+
+/// The longest wait for a lock of any build, in each of a few runs that are not measured.
+fn longest_waits(
     bench: &Bench,
     folder: &Folder,
     count: usize,
-) -> Result<Option<(String, Duration)>, String> {
+) -> Result<Vec<Option<Wait>>, String> {
+    let runs = 0..WAITING_RUNS;
+    runs.map(|_| longest_wait(bench, folder, count)).collect()
+}
+
+/// The longest wait for a lock in all builds of one run.
+fn longest_wait(bench: &Bench, folder: &Folder, count: usize) -> Result<Option<Wait>, String> {
     let trace = |number: &str| folder.path().join(format!("trace-{number}.json"));
     let all = folder.path().join(NUMBER);
     let kiln = bench.programs.kiln(Program::Kiln)?;
     let one = kiln.build(&Job::new(&all).no_cache());
     let one = one.arg("--profile").arg(trace(NUMBER));
     let own = bench.own_copy()?.into_os_string();
+    measure::settle();
     bench.run(&together::together(one, count, own))?;
     let mut all = Vec::new();
     for number in 0..count {
@@ -114,8 +118,26 @@ fn longest_wait(
     Ok(all.into_iter().max_by_key(|(_, time)| *time))
 }
 
+/// What the notes say of the longest waits.
+fn told(longest: &[Option<Wait>]) -> String {
+    let each: Vec<String> = longest.iter().map(Option::as_ref).map(told_one).collect();
+    format!(
+        "In {} further runs of kiln with `--profile`, the longest waits of any build for a lock \
+         were: {}. Waiting for a processor afterwards is included.",
+        longest.len(),
+        each.join(", "),
+    )
+}
+
+fn told_one(wait: Option<&Wait>) -> String {
+    match wait {
+        Some((name, time)) => format!("a `{name}` of {} ms", milliseconds(*time)),
+        None => "none".to_owned(),
+    }
+}
+
 /// The waits for locks in a trace.
-fn waits(trace: &str) -> Result<Vec<(String, Duration)>, String> {
+fn waits(trace: &str) -> Result<Vec<Wait>, String> {
     let trace: Value = serde_json::from_str(trace).map_err(|error| error.to_string())?;
     let events = trace.get("traceEvents").unwrap_or(&trace);
     let events = events.as_array().ok_or("a trace without events")?;
