@@ -61,7 +61,7 @@
 //! first time since the machine started (the kernel's boot id tells), snapshots that were not synced
 //! are dropped, with all that builds on them, and so are rows whose directory is gone. Blobs that were
 //! not synced are compared with their digests (see the module `mark`); those that are damaged go, and
-//! so do the images that need them. Rows themselves may get lost from the
+//! so do the images that need them, or one that should be there and is not. Rows themselves may get lost from the
 //! end of SQLite's log, never in part (`synchronous=NORMAL`).
 //!
 //! # Deliberately absent

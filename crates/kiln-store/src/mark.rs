@@ -88,7 +88,10 @@ fn parse(directory: &Path, name: &str) -> Option<Mark> {
     })
 }
 
-/// The marked blobs that are there and have not the bytes that their names say.
+/// The marked blobs that have not the bytes that their names say, or are not there.
+///
+/// Nothing needs one that was marked and then swept. One that is missing and needed was moved away by
+/// an opening that did not get to its end, or its name did not reach the disk while an image's row did.
 pub(crate) fn damaged(layout: &Layout, marks: &[Mark]) -> Result<HashSet<Digest>, StoreError> {
     let mut damaged = HashSet::new();
     for digest in marks.iter().map(|mark| &mark.digest) {
@@ -99,11 +102,11 @@ pub(crate) fn damaged(layout: &Layout, marks: &[Mark]) -> Result<HashSet<Digest>
     Ok(damaged)
 }
 
-/// Whether the blob has its bytes, or is not there at all.
+/// Whether the blob is there and has its bytes.
 fn is_sound(path: &Path, digest: &Digest) -> Result<bool, StoreError> {
     let mut file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if is_missing(&error) => return Ok(true),
+        Err(error) if is_missing(&error) => return Ok(false),
         Err(error) => return Err(StoreError::io("open", path)(error)),
     };
     let mut digester = Digester::new(digest.algorithm());
@@ -139,7 +142,10 @@ pub(crate) fn drop_damaged_blobs(
     for digest in damaged {
         let from = layout.blob(digest);
         let to = trash.join(format!("blob-{}", digest.hex()));
-        fs::rename(&from, to).map_err(StoreError::io("rename", &from))?;
+        match fs::rename(&from, to) {
+            Err(error) if is_missing(&error) => {}
+            other => other.map_err(StoreError::io("rename", &from))?,
+        }
     }
     Ok(())
 }

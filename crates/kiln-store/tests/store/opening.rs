@@ -268,6 +268,47 @@ fn a_reboot_drops_blobs_that_did_not_reach_the_disk_and_their_images() {
     assert!(store.has_blob(&broken).unwrap());
 }
 
+/// As an opening leaves it that moves the layer away and dies before its transaction is committed.
+#[test]
+fn a_reboot_drops_images_whose_marked_layer_is_gone() {
+    let mut test = TestStore::new();
+    let names_and_layers = [("app", ["shared", "gone"]), ("other", ["shared", "own"])];
+    for (name, layers) in names_and_layers {
+        let target = put_image(&test.store, &layers);
+        let created = Timestamp::EPOCH;
+        test.store.tag(&reference(name), &target, created).unwrap();
+    }
+    test.reopen();
+    let gone = Digest::sha256(b"gone");
+    std::fs::remove_file(test.path(&format!("blobs/sha256/{}", gone.hex()))).unwrap();
+
+    reboot(&mut test);
+    assert_eq!(test.store.image(&reference("app")).unwrap(), None);
+    assert!(test.store.image(&reference("other")).unwrap().is_some());
+    assert_eq!(names(&test.path("unsynced")), "");
+}
+
+#[test]
+fn marked_blobs_that_were_swept_make_nothing_wrong_after_a_reboot() {
+    let mut test = TestStore::new();
+    for name in ["kept", "removed"] {
+        let target = put_image(&test.store, &[name]);
+        let created = Timestamp::EPOCH;
+        test.store.tag(&reference(name), &target, created).unwrap();
+    }
+    let removed = test.store.untag(&reference("removed")).unwrap().unwrap();
+    test.reopen();
+    test.store.sweep().unwrap();
+    assert!(!test.store.has_blob(&removed.target.digest).unwrap());
+    assert!(names(&test.path("unsynced")).contains(removed.target.digest.hex()));
+
+    reboot(&mut test);
+    assert!(test.store.image(&reference("kept")).unwrap().is_some());
+    let kept = Digest::sha256(b"kept");
+    assert!(test.store.has_blob(&kept).unwrap());
+    assert_eq!(names(&test.path("unsynced")), "");
+}
+
 #[test]
 fn a_reboot_drops_images_whose_manifest_did_not_reach_the_disk() {
     let mut test = TestStore::new();
