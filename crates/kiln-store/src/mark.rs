@@ -8,7 +8,8 @@
 //!
 //! File systems that keep a journal bring names to the disk in the order in which they were made. So
 //! what is there after a loss of power without having been synced has its mark, and whoever opens the
-//! store first reads it and compares it with its digest.
+//! store first reads it and compares it with its digest. Marks stay where a sync has failed: see the
+//! module `store::sync`.
 //!
 //! A mark's name begins with the time, so that the oldest is first, and ends with the lease that made
 //! it. So two processes that store the same blob make two, and removing one never takes the other's.

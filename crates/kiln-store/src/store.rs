@@ -1,25 +1,23 @@
-//! The handle, and how a store is opened, made durable and brought back after a crash.
+//! The handle, and how a store is opened.
+
+mod sync;
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use kiln_base::Timestamp;
 use kiln_base::trace::Tracer;
 use kiln_sys::lock::{FileLock, LockKind};
-use rusqlite::OptionalExtension as _;
 
 use crate::error::is_disk_full;
-use crate::index::{FORMAT, Format, Index, LogLimit, to_column};
+use crate::index::{FORMAT, Format, Index, LogLimit};
 use crate::layout::Layout;
 use crate::lease::{Lease, Protected};
 use crate::lock::is_missing;
-use crate::mark::{self, Mark, drop_damaged_blobs};
-use crate::sweep::{drop_doubtful_snapshots, move_orphan_snapshots};
 use crate::{OpenError, StoreError};
 
 /// Space kept back so that the index can still record what is pruned from a full disk, in bytes:
@@ -65,6 +63,10 @@ struct Inner {
     index: Index,
     clock: Clock,
     lease: Mutex<Option<Arc<Lease>>>,
+    /// The root, open since before this handle stored anything: the system tells each open file of an
+    /// error of the disk, but those opened later only if nobody was told before.
+    directory: File,
+    /// Whether something was stored since the last sync.
     unsynced: AtomicBool,
 }
 
@@ -87,6 +89,7 @@ impl Store {
         create_root(&layout)?;
         check_filesystem(&layout)?;
         check_owner(&layout)?;
+        let directory = File::open(root).map_err(StoreError::io("open", root))?;
         let index = match open_index(&layout) {
             Err(OpenError::Store(StoreError::Database(error))) if is_disk_full(&error) => {
                 release_reserve(&layout)?;
@@ -100,6 +103,7 @@ impl Store {
                 index,
                 clock,
                 lease: Mutex::new(None),
+                directory,
                 unsynced: AtomicBool::new(false),
             }),
         };
@@ -120,117 +124,6 @@ impl Store {
         &self.inner.layout.root
     }
 
-    /// Makes everything that was stored so far survive a loss of power.
-    ///
-    /// Without it, snapshots and the records that name them go when the machine loses power, and so
-    /// do blobs that the disk does not have yet. Costs one `syncfs`; nothing if this handle stored
-    /// nothing since the last time.
-    pub fn sync(&self) -> Result<(), StoreError> {
-        if !self.inner.unsynced.swap(false, Ordering::AcqRel) {
-            return Ok(());
-        }
-        let synced = self.sync_all();
-        if synced.is_err() {
-            self.note_unsynced();
-        }
-        synced
-    }
-
-    /// The same, if there is a snapshot or a blob that was made longer ago than this and is not synced,
-    /// by whomever.
-    ///
-    /// Builds that follow each other then pay for one `syncfs` in this time, and not each, and a
-    /// machine that starts again has what is older.
-    pub fn sync_if_older(&self, age: Duration) -> Result<(), StoreError> {
-        let oldest = self.index().read(|index| {
-            // Numbers grow with time.
-            let query = "SELECT created FROM snapshots WHERE synced = 0 ORDER BY number LIMIT 1";
-            let mut statement = index.prepare_cached(query)?;
-            Ok(statement.query_row([], |row| row.get(0)).optional()?)
-        })?;
-        let marked = Mark::all(self.layout())?;
-        let oldest = marked.first().map(Mark::created).into_iter().chain(oldest);
-        let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
-        match oldest.min() {
-            Some(created) if to_column(self.now()).saturating_sub(created) > age => {
-                self.inner.unsynced.store(false, Ordering::Release);
-                self.sync_all()
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn sync_all(&self) -> Result<(), StoreError> {
-        // What is stored from here on is not known to be on the disk afterwards.
-        let marks = Mark::all(self.layout())?;
-        let numbers = self.index().read(|index| {
-            let mut statement =
-                index.prepare_cached("SELECT number FROM snapshots WHERE synced = 0")?;
-            let numbers = statement.query_map([], |row| row.get::<_, i64>(0))?;
-            Ok(numbers.collect::<Result<Vec<_>, _>>()?)
-        })?;
-        let root = self.root();
-        let directory = File::open(root).map_err(StoreError::io("open", root))?;
-        rustix::fs::syncfs(&directory).map_err(StoreError::os("sync the file system of", root))?;
-        marks.into_iter().try_for_each(Mark::remove)?;
-        if numbers.is_empty() {
-            return Ok(());
-        }
-        self.index().write(|transaction| {
-            let mut statement =
-                transaction.prepare_cached("UPDATE snapshots SET synced = 1 WHERE number = ?1")?;
-            for number in numbers {
-                statement.execute([number])?;
-            }
-            Ok(())
-        })?;
-        let log = self.layout().log();
-        match File::open(&log).and_then(|file| file.sync_data()) {
-            // The log is gone when another process copied it back, and synced that.
-            Err(error) if is_missing(&error) => Ok(()),
-            other => other.map_err(StoreError::io("sync", &log)),
-        }
-    }
-
-    /// Drops what a loss of power may have damaged: once per boot, by whoever comes first.
-    fn recover(&self) -> Result<(), StoreError> {
-        let boot = boot_id();
-        let known = |index: &rusqlite::Connection| {
-            let query = "SELECT value FROM meta WHERE key = 'boot'";
-            index
-                .query_row(query, [], |row| row.get::<_, String>(0))
-                .optional()
-        };
-        if self.index().read(|index| Ok(known(index)?))? == boot {
-            return Ok(());
-        }
-        let marks = Mark::all(self.layout())?;
-        let damaged = mark::damaged(self.layout(), &marks)?;
-        // Its directory takes what has to go. Dropped without being ended, this lease is dead, and
-        // is reaped when somebody has the time.
-        let orphanage = Lease::take(self.layout())?;
-        self.index().write(|transaction| {
-            if known(transaction)? == boot {
-                return Ok(());
-            }
-            drop_doubtful_snapshots(transaction, self.layout())?;
-            move_orphan_snapshots(transaction, self.layout(), orphanage.directory())?;
-            drop_damaged_blobs(transaction, self.layout(), &damaged, orphanage.directory())?;
-            transaction.execute(
-                "INSERT OR REPLACE INTO meta VALUES ('boot', ?1)",
-                [boot.unwrap_or_default()],
-            )?;
-            Ok(())
-        })?;
-        // What was just read need not have come from the disk: where the boot has no name, each open
-        // counts as the first.
-        if marks.is_empty() {
-            Ok(())
-        } else {
-            self.sync_all()
-        }
-    }
-
     pub(crate) fn layout(&self) -> &Layout {
         &self.inner.layout
     }
@@ -241,10 +134,6 @@ impl Store {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.inner.clock.now()
-    }
-
-    pub(crate) fn note_unsynced(&self) {
-        self.inner.unsynced.store(true, Ordering::Release);
     }
 
     /// This handle's lease; taken when it is first needed, so that reading costs nothing.
@@ -447,7 +336,7 @@ fn open_tables(layout: &Layout) -> Result<Index, OpenError> {
 fn create_store(layout: &Layout, index: &Index) -> Result<(), StoreError> {
     create_directories(layout)?;
     create_reserve(layout)?;
-    index.create(&boot_id().unwrap_or_default())
+    index.create(&sync::boot_id().unwrap_or_default())
 }
 
 fn create_directories(layout: &Layout) -> Result<(), StoreError> {
@@ -541,13 +430,6 @@ fn release_reserve(layout: &Layout) -> Result<(), StoreError> {
 fn free_bytes(path: &Path) -> Result<u64, StoreError> {
     let found = rustix::fs::statvfs(path).map_err(StoreError::os("examine", path))?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
-}
-
-/// The kernel's name for the time since the machine started; `None` where `/proc` is missing,
-/// which counts as a new boot each time.
-fn boot_id() -> Option<String> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(text.trim().to_owned())
 }
 
 #[cfg(test)]
