@@ -14,7 +14,7 @@
 //! A mark's name begins with the time, so that the oldest is first, and ends with the lease that made
 //! it. So two processes that store the same blob make two, and removing one never takes the other's.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -94,9 +94,10 @@ fn parse(directory: &Path, name: &str) -> Option<Mark> {
 /// Nothing needs one that was marked and then swept. One that is missing and needed was moved away by
 /// an opening that did not get to its end, or its name did not reach the disk while an image's row did.
 pub(crate) fn damaged(layout: &Layout, marks: &[Mark]) -> Result<HashSet<Digest>, StoreError> {
+    let digests: BTreeSet<&Digest> = marks.iter().map(|mark| &mark.digest).collect();
     let mut damaged = HashSet::new();
-    for digest in marks.iter().map(|mark| &mark.digest) {
-        if !damaged.contains(digest) && !is_sound(&layout.blob(digest), digest)? {
+    for digest in digests {
+        if !is_sound(&layout.blob(digest), digest)? {
             damaged.insert(digest.clone());
         }
     }

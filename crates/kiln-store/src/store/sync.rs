@@ -26,6 +26,9 @@ use crate::{Store, StoreError};
 /// The lock of who syncs: nobody syncs while another has been told of an error and has not said so.
 const SYNC_LOCK: &str = "store: sync";
 
+/// The lock of the first who opens the store after a boot.
+const RECOVERY_LOCK: &str = "store: recovery";
+
 /// How the name of the note begins that a sync failed; the boot in which it did follows.
 const FAILED: &str = "failed-";
 
@@ -149,7 +152,12 @@ impl Store {
     /// Drops what a loss of power may have damaged: once per boot, by whoever comes first.
     pub(super) fn recover(&self) -> Result<(), StoreError> {
         let boot = boot_id();
-        if self.index().read(known_boot)? == boot {
+        if self.known_boot()? == boot {
+            return Ok(());
+        }
+        // Reading what is marked may take long; the others wait, and then have nothing to do.
+        let lock = self.lock(RECOVERY_LOCK, &CancelToken::new())?;
+        if self.known_boot()? == boot {
             return Ok(());
         }
         let marks = Mark::all(self.layout())?;
@@ -158,9 +166,6 @@ impl Store {
         // is reaped when somebody has the time.
         let orphanage = Lease::take(self.layout())?;
         self.index().write(|transaction| {
-            if known_boot(transaction)? == boot {
-                return Ok(());
-            }
             drop_doubtful_snapshots(transaction, self.layout())?;
             move_orphan_snapshots(transaction, self.layout(), orphanage.directory())?;
             drop_damaged_blobs(transaction, self.layout(), &damaged, orphanage.directory())?;
@@ -170,6 +175,7 @@ impl Store {
             )?;
             Ok(())
         })?;
+        drop(lock);
         self.remove_old_failure_notes()?;
         if marks.is_empty() {
             return Ok(());
@@ -178,6 +184,14 @@ impl Store {
         // counts as the first.
         let _lock = self.lock(SYNC_LOCK, &CancelToken::new())?;
         self.sync_all(syncfs)
+    }
+
+    /// The boot in which the store was last recovered.
+    fn known_boot(&self) -> Result<Option<String>, StoreError> {
+        self.index().read(|index| {
+            let query = "SELECT value FROM meta WHERE key = 'boot'";
+            Ok(index.query_row(query, [], |row| row.get(0)).optional()?)
+        })
     }
 
     /// Those of other boots: what they are about was just looked at.
@@ -195,12 +209,6 @@ impl Store {
         }
         Ok(())
     }
-}
-
-/// The boot in which the store was last recovered.
-fn known_boot(index: &rusqlite::Connection) -> Result<Option<String>, StoreError> {
-    let query = "SELECT value FROM meta WHERE key = 'boot'";
-    Ok(index.query_row(query, [], |row| row.get(0)).optional()?)
 }
 
 fn syncfs(directory: &File) -> rustix::io::Result<()> {

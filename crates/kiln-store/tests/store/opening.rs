@@ -309,6 +309,34 @@ fn marked_blobs_that_were_swept_make_nothing_wrong_after_a_reboot() {
     assert_eq!(names(&test.path("unsynced")), "");
 }
 
+/// Whoever comes first compares; the others wait, and find it done.
+#[test]
+fn many_may_open_a_store_after_a_reboot_at_once() {
+    let mut test = TestStore::new();
+    for layer in ["whole", "broken"] {
+        let target = put_image(&test.store, &[layer]);
+        let name = reference(layer);
+        test.store.tag(&name, &target, Timestamp::EPOCH).unwrap();
+    }
+    test.reopen();
+    lose_the_bytes(&test, &Digest::sha256(b"broken"));
+    sql(
+        &test,
+        "UPDATE meta SET value = 'an earlier boot' WHERE key = 'boot'",
+    );
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let store = test.open_again();
+                assert!(store.image(&reference("whole")).unwrap().is_some());
+                assert_eq!(store.image(&reference("broken")).unwrap(), None);
+            });
+        }
+    });
+    assert_eq!(names(&test.path("locks")), "");
+    assert_eq!(names(&test.path("unsynced")), "");
+}
+
 #[test]
 fn a_reboot_drops_images_whose_manifest_did_not_reach_the_disk() {
     let mut test = TestStore::new();
