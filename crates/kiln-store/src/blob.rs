@@ -182,11 +182,13 @@ impl Store {
         }
         let maker = self.lease()?.fresh_name();
         Mark::make(self.layout(), digest, to_column(self.now()), &maker)?;
-        self.note_unsynced();
-        self.protect(&object, |_| {
+        let placed = self.protect(&object, |_| {
             fs::rename(from, &to).map_err(StoreError::io("rename", from))?;
             Ok(Some(()))
-        })?;
+        });
+        // Not before: a sync that began then need not have seen the name.
+        self.note_unsynced();
+        placed?;
         Ok(true)
     }
 }

@@ -224,7 +224,10 @@ pub(super) fn boot_id() -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use kiln_base::Timestamp;
+    use kiln_base::trace::Tracer;
     use kiln_oci::Digest;
     use rustix::io::Errno;
 
@@ -295,5 +298,24 @@ mod tests {
         assert!(store.inner.unsynced.load(Ordering::Acquire));
         store.sync().unwrap();
         assert!(!store.inner.unsynced.load(Ordering::Acquire));
+    }
+
+    #[test]
+    fn a_sync_while_a_blob_gets_its_name_does_not_count_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        // The clock is asked while the index is written, which is when the blob gets its name.
+        let inner = Arc::downgrade(&store.inner);
+        let sync_elsewhere = move || {
+            if let Some(inner) = inner.upgrade() {
+                inner.unsynced.store(false, Ordering::Release);
+            }
+            Duration::ZERO
+        };
+        store.trace(&Tracer::new(sync_elsewhere, || 0));
+        store.write_blob(b"blob").unwrap();
+        assert!(store.inner.unsynced.load(Ordering::Acquire));
+        store.sync().unwrap();
+        assert_eq!(marks(&store), 0);
     }
 }
