@@ -1,13 +1,16 @@
 //! Whether many more processes use the store than there are processors.
 //!
-//! Then whoever writes to the index does so at the beginning of the turn that the system gives its
-//! thread. A write takes a tenth of a millisecond and a turn some milliseconds; but who is at the end of
-//! a turn would lose the processor in the middle of the write, and all others would wait for as long as
-//! everybody's turns take.
+//! Then whoever writes to the index must not lose its processor meanwhile: a write takes a tenth of a
+//! millisecond, but all others would wait for as long as everybody's turns take, which is a fifth of a
+//! second for fifty builds on two processors. Where it is allowed (root outside of most containers) the
+//! thread keeps its processor until the write is done; else the write is begun at the beginning of a
+//! turn that the system gives the thread.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use kiln_sys::processor::Undisturbed;
 
 use crate::layout::Layout;
 use crate::lease::names_in;
@@ -36,11 +39,17 @@ impl Crowd {
         }
     }
 
-    /// Lets others run first, if there are many.
-    pub(crate) fn begin_a_turn(&self) {
-        if self.is_here() {
+    /// To be called before a write, which is done while the value lives. If there are many, nobody
+    /// takes the processor away until then where that is allowed; else others run first.
+    pub(crate) fn begin_a_turn(&self) -> Option<Undisturbed> {
+        if !self.is_here() {
+            return None;
+        }
+        let undisturbed = Undisturbed::begin();
+        if undisturbed.is_none() {
             std::thread::yield_now();
         }
+        undisturbed
     }
 
     fn is_here(&self) -> bool {

@@ -274,7 +274,7 @@ impl Index {
         change: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         // Before the connection is taken: this process' other threads may need it meanwhile.
-        self.crowd.begin_a_turn();
+        let _turn = self.crowd.begin_a_turn();
         let mut connection = self.connection();
         let transaction = self.noting_waits(|| {
             connection.transaction_with_behavior(TransactionBehavior::Immediate)

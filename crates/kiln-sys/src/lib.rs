@@ -3,7 +3,7 @@
 //! Everything above works with open handles and values; this crate turns them into system calls.
 //! It has two halves. Files: [`fs`] (rooted access by directory handle, safe in hostile trees),
 //! [`xattr`] and [`files`] (trusted paths, errors that name the path). The machine: [`namespace`]
-//! (what is allowed here, and entering it), [`mount`], [`idmap`], [`process`], [`signal`], [`lock`],
+//! (what is allowed here, and entering it), [`mount`], [`idmap`], [`process`], [`processor`], [`signal`], [`lock`],
 //! [`binfmt`] (running programs of other machines),
 //! [`sandbox`] (the raw calls a step's helper makes on its way to `exec`), [`machine`] (what a
 //! machine's first process does), [`pty`] and [`host`].
@@ -23,6 +23,7 @@ pub mod mapper;
 pub mod mount;
 pub mod namespace;
 pub mod process;
+pub mod processor;
 pub mod pty;
 pub mod sandbox;
 pub mod signal;

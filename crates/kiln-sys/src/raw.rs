@@ -1,6 +1,6 @@
 //! System calls that rustix does not wrap.
 //!
-//! JUSTIFICATION for `unsafe`: `mount_setattr`, `listxattrat`, `close_range`, `seccomp` with a filter, `fork` and a
+//! JUSTIFICATION for `unsafe`: `mount_setattr`, `listxattrat`, `close_range`, `sched_setscheduler`, `seccomp` with a filter, `fork` and a
 //! few ioctls have no safe wrapper in the crates we use. Each function here passes pointers only to
 //! values that outlive the call, and turns `-1` into an [`Errno`].
 
@@ -98,6 +98,33 @@ pub(crate) fn start_writeback(file: BorrowedFd<'_>, from: u64, bytes: u64) -> Re
     let result = unsafe {
         libc::sync_file_range(file.as_raw_fd(), from, bytes, libc::SYNC_FILE_RANGE_WRITE)
     };
+    check(result.into()).map(drop)
+}
+
+/// Whether the calling thread's policy is `SCHED_OTHER` (`sched_getscheduler(2)`).
+pub(crate) fn is_ordinary_thread() -> bool {
+    // SAFETY: the call takes a number and returns one.
+    let policy = unsafe { libc::sched_getscheduler(0) };
+    policy & !libc::SCHED_RESET_ON_FORK == libc::SCHED_OTHER
+}
+
+/// Gives the calling thread the lowest real-time priority, which its children don't get
+/// (`sched_setscheduler(2)`).
+pub(crate) fn begin_real_time() -> Result<(), Errno> {
+    set_scheduler(libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, 1)
+}
+
+/// Gives it the usual policy back. That children don't get another one remains where it is not
+/// allowed to be changed.
+pub(crate) fn end_real_time() -> Result<(), Errno> {
+    set_scheduler(libc::SCHED_OTHER, 0)
+        .or_else(|_| set_scheduler(libc::SCHED_OTHER | libc::SCHED_RESET_ON_FORK, 0))
+}
+
+fn set_scheduler(policy: libc::c_int, sched_priority: libc::c_int) -> Result<(), Errno> {
+    let parameters = libc::sched_param { sched_priority };
+    // SAFETY: `parameters` outlives the call, which reads it.
+    let result = unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) };
     check(result.into()).map(drop)
 }
 
