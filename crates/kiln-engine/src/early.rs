@@ -9,7 +9,8 @@
 //!
 //! Nothing depends on it. An upload that fails, in whatever way, is given up, and the push sends the
 //! blob from its beginning, with its own retries and errors. What nobody finished when the build
-//! ends is cancelled at the registry, for which the build waits [`FAREWELL`] at most.
+//! ends is cancelled at the registry as far as that allows it, for which the build waits [`FAREWELL`]
+//! at most.
 //!
 //! Of the names that an image is pushed to, each registry's first gets its layers early; other
 //! repositories of the same registry take them from there.

@@ -61,9 +61,14 @@ impl Memory {
         lock(&self.challenges).get(host).cloned()
     }
 
-    /// Remembers what a host asked for.
+    /// Remembers how a host wants requests authorised; not what one of them would have needed, which
+    /// the next need not.
     pub(crate) fn learn(&self, host: &str, challenge: &Challenge) {
-        lock(&self.challenges).insert(host.to_owned(), challenge.clone());
+        let mut challenge = challenge.clone();
+        if let Challenge::Bearer(bearer) = &mut challenge {
+            bearer.scope.clear();
+        }
+        lock(&self.challenges).insert(host.to_owned(), challenge);
     }
 
     /// A token that still lasts.

@@ -206,18 +206,8 @@ impl<'a> Session<'a> {
         request: &Request<'_>,
         scopes: &Scopes,
     ) -> Result<Response, Failure> {
-        let http = self.http()?;
-        // A registry may have uploads go elsewhere. That place gets the content, but neither a
-        // credential nor a say in where credentials are sent.
-        if request.url.origin() != self.url("")?.origin() {
-            return exchange(&http, request, None, self.cancel);
-        }
-        let authorization = match self.client.memory.challenge(&self.endpoint.host) {
-            Some(challenge) => self.authorization(&challenge, scopes)?,
-            None => None,
-        };
-        let response = exchange(&http, request, authorization.as_ref(), self.cancel)?;
-        if response.status() != StatusCode::UNAUTHORIZED {
+        let response = self.send_as_known(request, scopes)?;
+        if response.status() != StatusCode::UNAUTHORIZED || !self.is_own(&request.url)? {
             return Ok(response);
         }
         let headers = response.headers().get_all(WWW_AUTHENTICATE).into_iter();
@@ -228,9 +218,36 @@ impl<'a> Session<'a> {
         self.client.memory.learn(&self.endpoint.host, &challenge);
         self.client.memory.forget(&self.endpoint.host, scopes);
         match self.authorization(&challenge, scopes)? {
-            Some(authorization) => exchange(&http, request, Some(&authorization), self.cancel),
+            Some(authorization) => {
+                exchange(&self.http()?, request, Some(&authorization), self.cancel)
+            }
             None => Ok(response),
         }
+    }
+
+    /// Sends a request once, authorised as the registry has asked for before. Where that is not
+    /// enough the answer says so, and what is known stays as it is.
+    pub(crate) fn send_as_known(
+        &self,
+        request: &Request<'_>,
+        scopes: &Scopes,
+    ) -> Result<Response, Failure> {
+        let http = self.http()?;
+        // A registry may have uploads go elsewhere. That place gets the content, but neither a
+        // credential nor a say in where credentials are sent.
+        if !self.is_own(&request.url)? {
+            return exchange(&http, request, None, self.cancel);
+        }
+        let authorization = match self.client.memory.challenge(&self.endpoint.host) {
+            Some(challenge) => self.authorization(&challenge, scopes)?,
+            None => None,
+        };
+        exchange(&http, request, authorization.as_ref(), self.cancel)
+    }
+
+    /// Whether an address is one of the registry itself.
+    pub(crate) fn is_own(&self, url: &Url) -> Result<bool, Failure> {
+        Ok(url.origin() == self.url("")?.origin())
     }
 
     /// The `Authorization` header that meets a challenge; `None` where nobody logged in.

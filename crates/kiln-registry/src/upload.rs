@@ -92,7 +92,8 @@ impl Client {
         finished.map_err(|failure| to.session.error(failure))
     }
 
-    /// Gives an upload up: the registry forgets what it was sent.
+    /// Gives an upload up: the registry forgets what it was sent. Some allow that only to whoever may
+    /// delete what the repository has.
     pub fn cancel_upload(
         &self,
         upload: BlobUpload,
@@ -113,10 +114,14 @@ impl Client {
     ) -> Result<bool, RegistryError> {
         let action = format!("take blob `{digest}` from `{from}`");
         let to = Target::new(self, reference, &action, cancel);
-        let mounted = to.mount(digest, from).and_then(|mount| match mount {
-            Mount::Mounted => Ok(true),
-            Mount::Declined(None) => Ok(false),
-            Mount::Declined(Some(begun)) => to.cancel(begun.location).map(|()| false),
+        let mounted = to.mount(digest, from).map(|mount| match mount {
+            Mount::Mounted => true,
+            Mount::Declined(None) => false,
+            Mount::Declined(Some(begun)) => {
+                // Nothing was sent. Who may not cancel it leaves it to the registry.
+                let _ = to.cancel(begun.location);
+                false
+            }
         });
         mounted.map_err(|failure| to.session.error(failure))
     }
@@ -243,7 +248,13 @@ impl<'a> Target<'a> {
 
     fn cancel(&self, location: Url) -> Result<(), Failure> {
         let request = request(Method::DELETE, location, Payload::Nothing);
-        let response = self.session.send_authorized(&request, &self.scopes)?;
+        let mut response = self.session.send_as_known(&request, &self.scopes)?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            // Some want another action for it, which other token services know nothing of: so it is
+            // asked for only then, and apart from the token that running transfers share.
+            let scopes = vec![scope(&self.session.attempt.repository, "delete")];
+            response = self.session.send_authorized(&request, &scopes)?;
+        }
         match response.status() {
             status if status.is_success() => Ok(()),
             // It has forgotten it already.

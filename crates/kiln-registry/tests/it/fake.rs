@@ -32,6 +32,9 @@ pub(crate) enum Auth {
     Basic(&'static str),
     /// A token from this registry's own `/token`, for which these headers are right.
     Bearer(&'static str),
+    /// Likewise; a token allows what it was asked for, and each request needs what it needs at CNCF
+    /// distribution.
+    Scoped(&'static str),
 }
 
 pub(crate) struct State {
@@ -44,7 +47,8 @@ pub(crate) struct State {
     pub(crate) log: Vec<String>,
     faults: Vec<(&'static str, Fault, usize)>,
     auth: Auth,
-    tokens: usize,
+    /// What each token was asked for; they are called `t1`, `t2` and so on.
+    tokens: Vec<String>,
 }
 
 /// A running registry; its thread ends with the process.
@@ -78,7 +82,7 @@ impl Fake {
             log: Vec::new(),
             faults: Vec::new(),
             auth: Auth::Anyone,
-            tokens: 0,
+            tokens: Vec::new(),
         }));
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
@@ -279,6 +283,35 @@ fn status(status: u16) -> Answer {
     }
 }
 
+fn decoded(text: &str) -> String {
+    text.replace("%3A", ":")
+        .replace("%2F", "/")
+        .replace("%2C", ",")
+}
+
+/// The repository of a request, as scopes name it, and what the request needs there.
+fn needed(request: &Request) -> (String, &'static str) {
+    let path = request.target.trim_start_matches("/v2/");
+    let end = path.find("/blobs/").or_else(|| path.find("/manifests/"));
+    let repository = &path[..end.unwrap_or(path.len())];
+    let actions = match request.method.as_str() {
+        "GET" | "HEAD" => "pull",
+        "DELETE" => "delete",
+        _ => "pull,push",
+    };
+    (format!("repository:{repository}"), actions)
+}
+
+/// Whether the address that a token was asked for with names all that is needed.
+fn allows(asked: &str, (name, actions): (&str, &str)) -> bool {
+    let scopes = asked
+        .split('&')
+        .filter_map(|pair| pair.strip_prefix("scope="));
+    let of_this = scopes.filter_map(|scope| scope.strip_prefix(name)?.strip_prefix(':'));
+    let granted: Vec<&str> = of_this.flat_map(|actions| actions.split(',')).collect();
+    actions.split(',').all(|action| granted.contains(&action))
+}
+
 impl State {
     fn answer(&mut self, request: &Request) -> Answer {
         let (path, query) = request
@@ -325,9 +358,20 @@ impl State {
                 "Basic realm=\"x\"".to_owned(),
             ),
             Auth::Bearer(_) => (
-                given.is_some_and(|given| *given == format!("Bearer t{}", self.tokens)),
+                given.is_some_and(|given| *given == format!("Bearer t{}", self.tokens.len())),
                 format!("Bearer realm=\"http://{host}/token\",service=\"fake\""),
             ),
+            Auth::Scoped(_) => {
+                let (name, actions) = needed(request);
+                let number = given.and_then(|given| given.strip_prefix("Bearer t")?.parse().ok());
+                let granted = number.and_then(|n: usize| self.tokens.get(n.checked_sub(1)?));
+                (
+                    granted.is_some_and(|granted| allows(granted, (&name, actions))),
+                    format!(
+                        "Bearer realm=\"http://{host}/token\",service=\"fake\",scope=\"{name}:{actions}\""
+                    ),
+                )
+            }
         };
         (!good).then(|| Answer {
             headers: vec![("WWW-Authenticate", challenge)],
@@ -338,7 +382,7 @@ impl State {
     }
 
     fn token(&mut self, request: &Request) -> Answer {
-        let Auth::Bearer(expected) = self.auth else {
+        let (Auth::Bearer(expected) | Auth::Scoped(expected)) = self.auth else {
             return status(404);
         };
         let given = request
@@ -357,9 +401,10 @@ impl State {
                 ..status(401)
             };
         }
-        self.tokens += 1;
+        self.tokens.push(decoded(&request.target));
+        let number = self.tokens.len();
         Answer {
-            body: format!(r#"{{"token":"t{}","expires_in":300}}"#, self.tokens).into_bytes(),
+            body: format!(r#"{{"token":"t{number}","expires_in":300}}"#).into_bytes(),
             ..status(200)
         }
     }
@@ -412,7 +457,7 @@ impl State {
     fn begin(&mut self, path: &str, query: &str) -> Answer {
         let value = |name: &str| {
             let found = query.split('&').find_map(|pair| pair.strip_prefix(name));
-            found.map(|value| value.replace("%3A", ":").replace("%2F", "/"))
+            found.map(decoded)
         };
         if let (Some(digest), Some(from)) = (value("mount="), value("from=")) {
             let source = format!("/v2/{from}/blobs/{digest}");

@@ -130,21 +130,27 @@ fn another_digest_is_refused() {
     assert!(fake.state().blobs.is_empty());
 }
 
-#[test]
-fn a_token_that_ended_meanwhile_is_renewed() {
+/// A registry that wants `auth`, and a client that can log in there.
+fn logged_in(auth: Auth) -> (Fake, Client, tempfile::TempDir) {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("auth.json");
     let fake = Fake::start();
-    let auth = format!(r#"{{"auths":{{"{}":{{"auth":"dTpw"}}}}}}"#, fake.host);
-    std::fs::write(&file, auth).expect("written");
-    fake.require(Auth::Bearer("Basic dTpw"));
+    let known = format!(r#"{{"auths":{{"{}":{{"auth":"dTpw"}}}}}}"#, fake.host);
+    std::fs::write(&file, known).expect("written");
+    fake.require(auth);
+    let client = client(&[(&fake.host, plain())], Some(&file));
+    (fake, client, directory)
+}
+
+#[test]
+fn a_token_that_ended_meanwhile_is_renewed() {
+    let (fake, client, _directory) = logged_in(Auth::Bearer("Basic dTpw"));
     let ended = |fake: &Fake| {
         let challenge = format!("Bearer realm=\"http://{}/token\"", fake.host);
         Fault::Status(401, vec![("WWW-Authenticate", challenge)], "")
     };
     fake.fail("PATCH", ended(&fake), 1);
     fake.fail("PUT", ended(&fake), 1);
-    let client = client(&[(&fake.host, plain())], Some(&file));
     upload(&client, &fake, &Digest::sha256(CONTENT)).expect("pushed");
     assert_eq!(fake.state().blobs.len(), 1);
 }
@@ -163,4 +169,48 @@ fn a_blob_is_looked_for_and_taken_from_elsewhere() {
     assert!(fake.state().uploads.is_empty());
     assert!(mount("c/d").expect("an answer"));
     assert!(has());
+}
+
+#[test]
+fn an_upload_is_cancelled_by_a_token_of_its_own() {
+    let (fake, client, _directory) = logged_in(Auth::Scoped("Basic dTpw"));
+    let cancel = CancelToken::new();
+    let begin = |name: &str| {
+        let begun = client.begin_upload(&reference(&fake.host, name), &cancel);
+        begun.expect("begun")
+    };
+    let mut upload = begin("a/b:1");
+    client
+        .stream_upload(&mut upload, &|| Ok(pieces()), &cancel)
+        .expect("sent");
+    client.cancel_upload(upload, &cancel).expect("cancelled");
+    assert!(fake.state().uploads.is_empty());
+    // Neither the token that others use nor what others ask for has changed.
+    begin("a/b:1");
+    begin("c/d:1");
+    expect![[r#"
+        POST /v2/a/b/blobs/uploads/
+        GET /token?service=fake&scope=repository%3Aa%2Fb%3Apull%2Cpush *
+        POST /v2/a/b/blobs/uploads/ *
+        PATCH /v2/a/b/blobs/uploads/u0?state=s *
+        DELETE /v2/a/b/blobs/uploads/u0?state=s *
+        GET /token?service=fake&scope=repository%3Aa%2Fb%3Adelete *
+        DELETE /v2/a/b/blobs/uploads/u0?state=s *
+        POST /v2/a/b/blobs/uploads/ *
+        GET /token?service=fake&scope=repository%3Ac%2Fd%3Apull%2Cpush *
+        POST /v2/c/d/blobs/uploads/ *"#]]
+    .assert_eq(&fake.log());
+}
+
+#[test]
+fn a_registry_that_lets_nobody_cancel_has_still_declined_a_mount() {
+    let fake = Fake::start();
+    fake.fail("DELETE", Fault::Status(403, Vec::new(), ""), 1);
+    let client = client(&[(&fake.host, plain())], None);
+    let cancel = CancelToken::new();
+    let name = reference(&fake.host, "a/b:1");
+    let digest = Digest::sha256(CONTENT);
+    let mounted = client.mount_blob(&name, &digest, "c/d", &cancel);
+    assert!(!mounted.expect("an answer"));
+    assert!(fake.log().contains("DELETE"));
 }

@@ -105,7 +105,8 @@ pub(crate) struct OutputArgs {
     /// Push the image under each of its names; short for `-o type=registry`
     ///
     /// Large layers are sent while they are packed. The registry has nothing of the image before the
-    /// whole build has succeeded; what was sent of one that fails is cancelled.
+    /// whole build has succeeded; what was sent of one that fails is cancelled as far as the registry
+    /// allows.
     #[arg(long, action = ArgAction::Set, value_name = "BOOL", num_args = 0..=1,
         require_equals = true, default_value = "false", default_missing_value = "true",
         hide_default_value = true, value_parser = parse_switch)]
