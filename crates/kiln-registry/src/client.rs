@@ -236,6 +236,10 @@ impl<'a> Session<'a> {
         // A registry may have uploads go elsewhere. That place gets the content, but neither a
         // credential nor a say in where credentials are sent.
         if !self.is_own(&request.url)? {
+            if !self.is_http()? && request.url.scheme() != "https" {
+                let what = "an upload that leads from HTTPS to something else";
+                return Err(Failure::Protocol(what));
+            }
             return exchange(&http, request, None, self.cancel);
         }
         let authorization = match self.client.memory.challenge(&self.endpoint.host) {

@@ -10,6 +10,7 @@ use kiln_oci::{Descriptor, Digest, Family, ImageConfig, Manifest, MediaType, Pla
 
 use kiln_registry::{ClientCertificate, Failure, HostConfig};
 
+use crate::fake::Fake;
 use crate::support::{client, layer, pull, push, reference};
 
 const PROGRAM: &str = "/usr/bin/docker-registry";
@@ -221,6 +222,40 @@ fn certificates_are_checked_and_shown() {
     };
     let error = push_with(missing).expect_err("no such file");
     assert!(matches!(error.failure, Failure::Settings(_)), "{error:?}");
+}
+
+#[test]
+fn an_upload_does_not_lead_out_of_tls() {
+    let test = "an_upload_does_not_lead_out_of_tls";
+    let directory = tempfile::tempdir().expect("a directory");
+    if !make_certificates(directory.path()) {
+        eprintln!("skipped: {test}: `openssl` is not installed");
+        return;
+    }
+    let other = Fake::start();
+    let file = |name: &str| directory.path().join(name);
+    let http = format!(
+        ", host: \"http://{}\", tls: {{certificate: {}, key: {}}}",
+        other.host,
+        file("server.pem").display(),
+        file("server.key").display(),
+    );
+    let config = HostConfig {
+        ca_files: vec![file("ca.pem")],
+        ..HostConfig::default()
+    };
+    let Some(registry) = Registry::start_in(directory, &http, test) else {
+        return;
+    };
+    let host = registry.host.replace("127.0.0.1", "localhost");
+    let client = client(&[(&host, config)], None);
+    let name = reference(&host, "a/b:1");
+    let error = push(&client, &name, b"content", &[]).expect_err("refused");
+    assert_eq!(
+        error.failure.to_string(),
+        "the registry's answer can't be used: an upload that leads from HTTPS to something else"
+    );
+    assert_eq!(other.log(), "");
 }
 
 #[test]

@@ -214,3 +214,20 @@ fn a_registry_that_lets_nobody_cancel_has_still_declined_a_mount() {
     assert!(!mounted.expect("an answer"));
     assert!(fake.log().contains("DELETE"));
 }
+
+#[test]
+fn nothing_is_deleted_at_another_place() {
+    let (fake, other) = (Fake::start(), Fake::start());
+    let target = format!("http://{}/index?all=true", other.host);
+    let elsewhere = Fault::Status(202, vec![("Location", target)], "");
+    fake.fail("POST", elsewhere, 2);
+    let client = client(&[(&fake.host, plain())], None);
+    let cancel = CancelToken::new();
+    let name = reference(&fake.host, "a/b:1");
+    let upload = client.begin_upload(&name, &cancel).expect("begun");
+    client.cancel_upload(upload, &cancel).expect("left to them");
+    let digest = Digest::sha256(CONTENT);
+    let mounted = client.mount_blob(&name, &digest, "c/d", &cancel);
+    assert!(!mounted.expect("an answer"));
+    assert_eq!(other.log(), "");
+}
