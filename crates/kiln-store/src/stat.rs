@@ -306,14 +306,16 @@ impl Fresh {
         order
     }
 
-    /// Makes a table of what is in memory. Where the disk does not take it, it stays in memory.
+    /// Makes a table of what is in memory. Where the disk does not take it, it is forgotten: memory
+    /// has its bounds, and the next build reads these files again. What was known of them before has
+    /// another stamp than they have now.
     fn spill(&mut self, context: ContextId, scratch: &Scratch) {
         if let Ok((table, file, end)) = self.spilled(context, scratch) {
             self.spilled.push(table);
             self.spill = Some((file, end));
-            self.paths.clear();
-            self.records.clear();
         }
+        self.paths.clear();
+        self.records.clear();
     }
 
     fn spilled(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::AtomicUsize;
 
 use proptest::prelude::*;
 
@@ -180,6 +181,42 @@ fn a_damaged_block_loses_its_own_records_only() {
     assert!((80..100).contains(&left), "{left}");
     cache.put(b"new", stamp(5, 6), [1; 32]);
     assert_eq!(known(&saved(&cache)), left);
+}
+
+#[test]
+fn what_a_full_disk_does_not_take_is_forgotten() {
+    const FILES: usize = 400;
+    const FAILURES: usize = 10;
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let scratch = {
+        let attempts = Arc::clone(&attempts);
+        move || match attempts.fetch_add(1, Ordering::Relaxed) {
+            0..FAILURES => Err(io::ErrorKind::StorageFull.into()),
+            _ => tempfile::tempfile(),
+        }
+    };
+    let context = ContextId([0; 32]);
+    let before = with(&[b"file-0000"]).to_bytes_again();
+    let known = StatCache::from_bytes(context, &before).known;
+    let cache = StatCache::new(context, known, Box::new(scratch));
+    let path = |number: usize| format!("file-{number:04}").into_bytes();
+    for number in 0..FILES {
+        cache.put(&path(number), stamp(6, 6), [8; 32]);
+        assert!(
+            cache.fresh().bytes() < FRESH_BYTES,
+            "{number} are in memory"
+        );
+    }
+    // Each attempt is for all that memory holds, and the first that works is the last.
+    assert_eq!(attempts.load(Ordering::Relaxed), FAILURES + 1);
+
+    let cache = saved(&cache);
+    let found = |number| cache.get(&path(number), &stamp(6, 6));
+    assert_eq!(found(0), None);
+    assert_eq!(found(FILES - 1), Some([8; 32]));
+    let kept = (0..FILES).filter(|number| found(*number).is_some());
+    assert!((100..300).contains(&kept.count()));
+    assert_eq!(cache.get(&path(0), &stamp(5, 6)), Some([7; 32]));
 }
 
 #[test]
