@@ -1,6 +1,7 @@
 //! Opening a store: what is refused, and what a reboot does.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use kiln_base::Timestamp;
 use kiln_oci::Digest;
@@ -8,7 +9,7 @@ use kiln_store::{Clock, SnapshotId, Store};
 use rusqlite::Connection;
 
 use crate::script::{key, put_image, reference};
-use crate::support::{TestStore, add_snapshot, names};
+use crate::support::{TestStore, add_snapshot, names, open};
 
 fn refusal(test: &TestStore) -> String {
     let error = Store::open(test.dir.path(), Clock::new(|| Timestamp::EPOCH)).unwrap_err();
@@ -18,10 +19,11 @@ fn refusal(test: &TestStore) -> String {
 }
 
 fn sql(test: &TestStore, statement: &str) {
-    Connection::open(test.path("kiln.db"))
-        .unwrap()
-        .execute_batch(statement)
-        .unwrap();
+    index(test.dir.path()).execute_batch(statement).unwrap();
+}
+
+fn index(root: &Path) -> Connection {
+    Connection::open(root.join("kiln.db")).unwrap()
 }
 
 #[test]
@@ -46,27 +48,35 @@ fn a_newer_format_is_refused() {
 /// `lacks` takes away what the format did not have.
 #[track_caller]
 fn check_older(format: u32, lacks: &str, folders: &[&str]) {
-    let mut test = TestStore::new();
-    let target = put_image(&test.store, &["layer"]);
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let target = put_image(&store, &["layer"]);
     let created = Timestamp::EPOCH;
-    test.store.tag(&reference("app"), &target, created).unwrap();
-    test.reopen();
-    sql(&test, &format!("{lacks} PRAGMA user_version = {format}"));
+    store.tag(&reference("app"), &target, created).unwrap();
+    drop(store);
+    let statements = format!(
+        "PRAGMA journal_mode = DELETE; PRAGMA page_size = 4096; VACUUM; PRAGMA journal_mode = WAL;
+         {lacks} PRAGMA user_version = {format};"
+    );
+    index(dir.path()).execute_batch(&statements).unwrap();
     for name in folders {
-        std::fs::remove_dir_all(test.path(name)).unwrap();
+        std::fs::remove_dir_all(dir.path().join(name)).unwrap();
     }
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| test.open_again());
+            scope.spawn(|| open(dir.path()));
         }
     });
-    let store = test.open_again();
+    let store = open(dir.path());
     assert!(store.image(&reference("app")).unwrap().is_some());
     assert_eq!(store.cache_mounts().unwrap(), []);
     assert!(store.usage().is_ok());
     store.write_blob(b"new").unwrap();
     store.sync().unwrap();
-    assert!(!test.path("creating").exists());
+    assert!(!dir.path().join("creating").exists());
+    let pragma = |name| index(dir.path()).pragma_query_value(None, name, |row| row.get(0));
+    let found: [i64; 2] = ["user_version", "page_size"].map(|name| pragma(name).unwrap());
+    assert_eq!(found, [3, 4096], "an older index keeps its pages");
 }
 
 #[test]
