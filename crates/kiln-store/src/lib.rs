@@ -46,8 +46,9 @@
 //!   row in `protected`, which counts as long as its lease is locked.
 //! * `flock` on `mounts/*/lock` and `builds/*`, for as long as a step uses the cache mount or the build
 //!   runs.
-//! * `flock` on `locks/*` and `partial/*`, for as long as a download or the unpacking of a layer
-//!   takes. Whoever holds one may take the write lock, never the other way round.
+//! * `flock` on `locks/*` and `partial/*`, for as long as a download, the unpacking of a layer, a sync
+//!   or the first open after a boot takes. Whoever holds one may take the write lock, never the other
+//!   way round.
 //!
 //! # Crashes
 //!

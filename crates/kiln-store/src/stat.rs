@@ -6,10 +6,11 @@
 //! the others "racily clean").
 //!
 //! The file `stat/<context>` is a table, sorted by path, of which a lookup reads one block: see
-//! [`table`]. Files are looked up in about its order, so each block is read once, and memory does
-//! not grow with the number of files. What is new is sorted and written to the disk whenever there
-//! is much of it, and at the end all becomes one table. 20,000 rows in the index would take about
-//! 20 ms to load, this takes about one.
+//! [`table`]. Files are looked up in about its order, so each block is read once. Of each block, and
+//! so of some hundreds of files, memory has where it is, its checksum and its first path, and of each
+//! file one bit. What is new is sorted and written to the disk whenever there is much of it, and at
+//! the end all becomes one table. 20,000 rows in the store's index would take about 20 ms to load; of
+//! this only the table's index is loaded.
 
 mod merge;
 mod table;

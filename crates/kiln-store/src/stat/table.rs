@@ -37,8 +37,10 @@ const TRAILER: usize = 8 + 4 + 4 + MAGIC.len() + CHECKSUM;
 pub(super) const BLOCK: usize = if cfg!(test) { 512 } else { 64 << 10 };
 /// Longer paths are not kept: no system call takes them.
 pub(super) const LONGEST_PATH: usize = 64 << 10;
-/// Larger blocks and indexes are not read: nothing writes them.
+/// Larger blocks are not written.
 const LARGEST_BLOCK: usize = BLOCK + RECORD + LONGEST_PATH;
+/// Larger indexes are not read, so that a damaged length decides no allocation. One that was written
+/// all the same, of very many files or very long paths, counts as empty.
 const LARGEST_INDEX: usize = 64 << 20;
 /// So many blocks are kept: several copies may be digested at a time.
 const KEPT_BLOCKS: usize = 4;
