@@ -54,17 +54,15 @@ impl Store {
     /// by whomever.
     ///
     /// Builds that follow each other then pay for one `syncfs` in this time, and not each, and a
-    /// machine that starts again has what is older.
+    /// machine that starts again has what is older. Nothing where somebody else is syncing just now.
     pub fn sync_if_older(&self, age: Duration) -> Result<(), StoreError> {
         if !self.has_unsynced(age)? {
             return Ok(());
         }
-        let _lock = self.lock(SYNC_LOCK, &CancelToken::new())?;
-        // Of many builds that end at once, one syncs for all.
-        if self.has_unsynced(age)? {
-            self.sync_all(syncfs)
-        } else {
-            Ok(())
+        // Of many builds that end at once, one syncs for all, and nobody waits for that.
+        match self.try_lock(SYNC_LOCK)? {
+            Some(_lock) if self.has_unsynced(age)? => self.sync_all(syncfs),
+            _ => Ok(()),
         }
     }
 
@@ -298,6 +296,21 @@ mod tests {
         assert!(store.inner.unsynced.load(Ordering::Acquire));
         store.sync().unwrap();
         assert!(!store.inner.unsynced.load(Ordering::Acquire));
+    }
+
+    #[test]
+    fn who_finds_another_syncing_leaves_it_to_that_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        store.write_blob(b"blob").unwrap();
+        let later = Clock::new(|| Timestamp::new(1, 0));
+        let other = Store::open(folder.path(), later).unwrap();
+        let syncing = store.try_lock(SYNC_LOCK).unwrap().unwrap();
+        other.sync_if_older(Duration::ZERO).unwrap();
+        assert_eq!(marks(&store), 1);
+        drop(syncing);
+        other.sync_if_older(Duration::ZERO).unwrap();
+        assert_eq!(marks(&store), 0);
     }
 
     #[test]
