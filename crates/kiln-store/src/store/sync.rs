@@ -8,6 +8,7 @@
 //! programs were not, is not noticed.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -114,7 +115,11 @@ impl Store {
         })?;
         let note = self.failure_note();
         if let Err(error) = syncfs(&self.inner.directory) {
-            File::create(&note).map_err(StoreError::io("make", &note))?;
+            match File::create(&note) {
+                // Then no mark can be removed either.
+                Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => {}
+                other => drop(other.map_err(StoreError::io("make", &note))?),
+            }
             let failed = StoreError::os("sync the file system of", self.root());
             return Err(failed(error));
         }
