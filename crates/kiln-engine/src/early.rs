@@ -25,17 +25,13 @@ use std::time::{Duration, Instant};
 use kiln_base::trace::Tracer;
 use kiln_base::{CancelToken, Cancelled};
 use kiln_oci::{Digest, Reference};
-use kiln_registry::{BlobUpload, Client};
+use kiln_registry::{BlobUpload, Client, patience};
 use kiln_store::{ArrivingBlob, BlobError, BlobWriter};
 
 /// The size of a blob from which on it is sent while it grows, in bytes.
 const WORTH_SENDING: u64 = 8 * 1024 * 1024;
 /// How much of the file is read at a time, in bytes.
 const PIECE: usize = 128 * 1024;
-/// How long a push waits for an upload that does not move on.
-const STALL: Duration = Duration::from_mins(1);
-/// The slowest registry whose answer is waited for once all is sent, in bytes a second.
-const SLOWEST: u64 = 16 * 1024;
 /// How often somebody who waits looks around.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long an upload may go on before the registry is asked whether it has the blob already.
@@ -90,13 +86,13 @@ struct State {
     stage: Stage,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Sending,
     /// The registry has all of it, and waits for its digest.
-    Sent(BlobUpload),
-    /// Somebody tells the registry the digest.
-    Finishing,
+    Sent,
+    /// The push wants the registry to be told the digest of these many bytes.
+    Finishing(u64),
     /// The registry has the blob.
     Finished,
     /// It came to nothing, and nothing of it is left to do.
@@ -210,14 +206,21 @@ impl Sender {
         self.changed.notify_all();
     }
 
-    /// Sends the content, and stays until somebody has finished the upload or nobody will.
+    /// Sends the content, and finishes the upload once the push wants that.
     fn run(self: &Arc<Self>, content: &ArrivingBlob, tracer: &Tracer) {
         tracer.name_thread("early upload");
         let client = &self.to.client;
         if let Some(upload) = self.send(content, tracer) {
-            if self.is_finished() {
+            // In this thread: whoever pushes has to hear of a Ctrl-C while the registry is at it.
+            let finish = |(digest, size): (Digest, u64)| {
+                client.finish_upload(upload.clone(), &digest, size, &self.halt)
+            };
+            if matches!(self.wait_for_push().map(finish), Some(Ok(()))) {
+                self.set(Stage::Finished);
                 return;
             }
+            // The push goes on by itself, and tells what is wrong.
+            self.stop();
             // Whether it is forgotten soon or late is the registry's affair.
             let _ = client.cancel_upload(upload, &CancelToken::new());
         }
@@ -248,7 +251,7 @@ impl Sender {
         let sent = client.stream_upload(&mut upload, &open, &CancelToken::new());
         span.number("bytes", self.sent.load(Ordering::Relaxed));
         match sent {
-            Ok(()) if !self.halt.is_cancelled() => self.set(Stage::Sent(upload.clone())),
+            Ok(()) if !self.halt.is_cancelled() => self.set(Stage::Sent),
             Ok(()) => span.text("gave_up", || "nobody wants it"),
             Err(error) => {
                 span.text("gave_up", || described(&error));
@@ -258,15 +261,14 @@ impl Sender {
         Some(upload)
     }
 
-    /// Waits until the upload is finished, or is to be cancelled.
-    fn is_finished(&self) -> bool {
+    /// Waits until the push wants the upload to be finished; `None` where nobody will.
+    fn wait_for_push(&self) -> Option<(Digest, u64)> {
         let mut state = self.lock();
         loop {
-            match state.stage {
-                Stage::Finished => return true,
-                Stage::Sending | Stage::Over => return false,
-                Stage::Sent(_) if self.halt.is_cancelled() => return false,
-                Stage::Sent(_) | Stage::Finishing => {}
+            match (state.stage, &state.digest) {
+                (Stage::Finishing(size), Some(digest)) => return Some((digest.clone(), size)),
+                (Stage::Sent, _) if !self.halt.is_cancelled() => {}
+                _ => return None,
             }
             let waited = self.changed.wait(state);
             state = waited.unwrap_or_else(PoisonError::into_inner);
@@ -425,47 +427,36 @@ impl Claim {
         told: impl Fn(u64),
         (cancel, tracer): (&CancelToken, &Tracer),
     ) -> Result<bool, Cancelled> {
-        let sender = &self.0;
-        let waited = tracer.within("send the rest", || self.wait(size, told, cancel))?;
-        let Some((upload, digest)) = waited else {
+        if !tracer.within("send the rest", || self.wait_until_sent(size, told, cancel))? {
             return Ok(false);
-        };
-        let _span = tracer.span("finish the upload");
-        let client = &sender.to.client;
-        let finished = client.finish_upload(upload.clone(), &digest, cancel);
-        if finished.is_ok() {
-            sender.set(Stage::Finished);
-        } else {
-            sender.set(Stage::Sent(upload));
-            sender.stop();
         }
-        cancel.check()?;
-        Ok(finished.is_ok())
+        let _span = tracer.span("finish the upload");
+        self.wait_until_finished(cancel)
     }
 
-    /// Waits until all is sent; `None` where that won't be.
-    fn wait(
+    /// Waits until all is sent, and says that it is to be finished; whether it is sent.
+    fn wait_until_sent(
         &self,
         size: u64,
         told: impl Fn(u64),
         cancel: &CancelToken,
-    ) -> Result<Option<(BlobUpload, Digest)>, Cancelled> {
+    ) -> Result<bool, Cancelled> {
         let sender = &self.0;
         let (mut last, mut since) = (0, Instant::now());
         loop {
             let mut state = sender.lock();
             cancel.check()?;
-            if sender.halt.is_cancelled() {
-                return Ok(None);
-            }
-            match (&state.stage, &state.digest) {
-                (Stage::Sending, _) => {}
-                (Stage::Sent(upload), Some(digest)) => {
-                    let ready = (upload.clone(), digest.clone());
-                    state.stage = Stage::Finishing;
-                    return Ok(Some(ready));
+            match state.stage {
+                Stage::Finished => return Ok(true),
+                _ if sender.halt.is_cancelled() => return Ok(false),
+                Stage::Sending => {}
+                Stage::Sent => {
+                    state.stage = Stage::Finishing(size);
+                    sender.changed.notify_all();
+                    return Ok(true);
                 }
-                _ => return Ok(None),
+                Stage::Finishing(_) => return Ok(true),
+                Stage::Over => return Ok(false),
             }
             drop(sender.changed.wait_timeout(state, LOOK));
             let sent = sender.sent.load(Ordering::Relaxed);
@@ -473,11 +464,28 @@ impl Claim {
                 (last, since) = (sent, Instant::now());
                 told(sent);
             }
-            let answer = if sent < size { 0 } else { size / SLOWEST };
-            if since.elapsed() > STALL + Duration::from_secs(answer) {
+            // Once all is sent the registry may have to look at all of it.
+            let looked_at = if sent < size { 0 } else { size };
+            if since.elapsed() > patience(looked_at) {
                 sender.stop();
-                return Ok(None);
+                return Ok(false);
             }
+        }
+    }
+
+    /// Waits until the registry was told the digest; whether it keeps the blob.
+    fn wait_until_finished(&self, cancel: &CancelToken) -> Result<bool, Cancelled> {
+        let sender = &self.0;
+        let mut state = sender.lock();
+        loop {
+            match state.stage {
+                Stage::Finished => return Ok(true),
+                Stage::Finishing(_) if !sender.halt.is_cancelled() => {}
+                _ => return Ok(false),
+            }
+            cancel.check()?;
+            let waited = sender.changed.wait_timeout(state, LOOK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

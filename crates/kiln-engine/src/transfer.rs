@@ -11,7 +11,7 @@ use kiln_base::events::{Events, StepNumber};
 use kiln_base::trace::{Span, Tracer};
 use kiln_image::{Image, reachable};
 use kiln_oci::{Descriptor, Digest, Document, Manifest, Platform, Reference};
-use kiln_registry::{Client, Resolved};
+use kiln_registry::{Client, MAX_MOUNTS, Resolved};
 use kiln_store::Download;
 
 use crate::Engine;
@@ -28,9 +28,6 @@ const ATTEMPTS: u32 = 5;
 
 /// Blobs that are moved at the same time, as Docker does it by default.
 const TRANSFERS: usize = 4;
-
-/// How many other repositories are offered as sources of a blob that is being sent.
-const MAX_MOUNTS: usize = 3;
 
 /// How often a transfer says how far it is, in bytes.
 const REPORT_EVERY: u64 = 256 * 1024;

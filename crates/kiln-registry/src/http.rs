@@ -28,6 +28,12 @@ const MAX_REDIRECTS: usize = 10;
 /// The largest PEM file that is read, in bytes.
 const MAX_PEM_SIZE: u64 = 4 * 1024 * 1024;
 
+/// How long a registry may take for an upload of so many bytes until it answers: to receive
+/// them, or to look at them again and put them where they belong.
+pub fn patience(bytes: u64) -> Duration {
+    IDLE_TIMEOUT + Duration::from_secs(bytes / SLOWEST_UPLOAD)
+}
+
 /// Opens the content of a request from a given byte on.
 pub(crate) type OpenFrom<'a> = &'a dyn Fn(u64) -> io::Result<Box<dyn Read + Send>>;
 
@@ -46,6 +52,21 @@ pub(crate) enum Payload<'a> {
     ToItsEnd {
         open: OpenFrom<'a>,
     },
+    /// Nothing, at the end of an upload of so many bytes: what the registry does with all of them
+    /// comes before its answer.
+    End(u64),
+}
+
+impl Payload<'_> {
+    /// How long the request may take in all, where that is longer than others may.
+    fn patience(&self) -> Option<Duration> {
+        match *self {
+            Self::Nothing | Self::Bytes(_) => None,
+            Self::Stream { length, .. } => Some(patience(length)),
+            Self::ToItsEnd { .. } => Some(LONGEST_STREAM),
+            Self::End(size) => Some(patience(size)),
+        }
+    }
 }
 
 /// A request that can be sent again.
@@ -187,6 +208,9 @@ fn send(
         value.set_sensitive(true);
         builder = builder.header(AUTHORIZATION, value);
     }
+    if let Some(patience) = request.payload.patience() {
+        builder = builder.timeout(patience);
+    }
     let broken = Arc::new(Mutex::new(None));
     match request.payload {
         Payload::Nothing => {}
@@ -201,9 +225,7 @@ fn send(
                 cancel: cancel.clone(),
                 broken: Arc::clone(&broken),
             };
-            builder = builder
-                .timeout(IDLE_TIMEOUT + Duration::from_secs(length / SLOWEST_UPLOAD))
-                .body(Body::sized(content, length));
+            builder = builder.body(Body::sized(content, length));
         }
         Payload::ToItsEnd { open } => {
             let content = Watched {
@@ -211,8 +233,9 @@ fn send(
                 cancel: cancel.clone(),
                 broken: Arc::clone(&broken),
             };
-            builder = builder.timeout(LONGEST_STREAM).body(Body::new(content));
+            builder = builder.body(Body::new(content));
         }
+        Payload::End(_) => builder = builder.body(Vec::new()),
     }
     builder.send().map_err(|error| {
         if cancel.check().is_err() {
@@ -313,5 +336,25 @@ pub(crate) fn hide_address(error: io::Error) -> Box<dyn Error + Send + Sync> {
         Some(Ok(error)) => error.without_url().into(),
         Some(Err(inner)) => inner,
         None => io::Error::from(kind).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_an_upload_is_waited_for_as_long_as_its_content() {
+        let open = |_| -> io::Result<Box<dyn Read + Send>> { Ok(Box::new(io::empty())) };
+        let seconds = |payload: Payload<'_>| payload.patience().map(|time| time.as_secs());
+        let (open, offset, size) = (&open, 0, 10 << 30);
+        let content = Payload::Stream {
+            open,
+            offset,
+            length: size,
+        };
+        assert_eq!(seconds(Payload::End(size)), Some(60 + 655_360));
+        assert_eq!(seconds(content), seconds(Payload::End(size)));
+        assert_eq!(seconds(Payload::Bytes(b"")), None);
     }
 }

@@ -38,6 +38,7 @@ pub use config::{ClientCertificate, ClientConfig, HostConfig, Proxy, RetryPolicy
 pub use credentials::{Credential, CredentialError, CredentialSource, is_same_registry};
 pub use error::{Attempt, Failure, RegistryError};
 pub use helper::HelperError;
+pub use http::patience;
 pub use manifest::Resolved;
-pub use push::OpenBlob;
+pub use push::{MAX_MOUNTS, OpenBlob};
 pub use upload::BlobUpload;

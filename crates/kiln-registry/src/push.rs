@@ -13,7 +13,7 @@ use reqwest::{Method, StatusCode, Url};
 use crate::client::{is_transient, is_worth_another};
 use crate::error::Failure;
 use crate::http::Payload;
-use crate::upload::{Begun, Mount, Target, check, request};
+use crate::upload::{Begun, Mount, Target, check, finishing, request};
 use crate::{Client, RegistryError};
 
 /// Opens a blob's content from its beginning; called again for each attempt.
@@ -23,8 +23,8 @@ pub type OpenBlob<'a> = &'a (dyn Fn() -> io::Result<Box<dyn Read + Send>> + Sync
 const MAX_RESUMES: u32 = 5;
 /// The size of the parts for registries that take no blob in one request.
 const CHUNK_SIZE: u64 = 16 * 1024 * 1024;
-/// How many other repositories are offered as sources of a blob.
-const MAX_MOUNTS: usize = 3;
+/// How many other repositories are offered to a registry as sources of a blob.
+pub const MAX_MOUNTS: usize = 3;
 
 impl Client {
     /// Uploads a blob, unless the registry has it already, or takes it from one of the
@@ -157,7 +157,7 @@ impl Upload<'_> {
                 return Ok(response);
             }
             location = crate::http::location(&response).unwrap_or(location);
-            return self.close(location, Payload::Bytes(&[]));
+            return self.close(location, Payload::End(self.blob.size));
         }
         let open = |offset| self.open_at(offset);
         let payload = Payload::Stream {
@@ -169,7 +169,8 @@ impl Upload<'_> {
     }
 
     fn close(&self, location: Url, payload: Payload<'_>) -> Result<Response, Failure> {
-        self.to.finish(location, &self.blob.digest, payload)
+        let request = finishing(location, &self.blob.digest, payload);
+        self.to.session.send_authorized(&request, &self.to.scopes)
     }
 
     fn send_part(&self, location: &Url, offset: u64, length: u64) -> Result<Response, Failure> {
@@ -216,11 +217,7 @@ impl Upload<'_> {
                 None => (self.to.begin()?.location, 0),
             };
         }
-        let response = self.close(location, Payload::Bytes(&[]))?;
-        if !response.status().is_success() {
-            return Err(self.to.session.refusal(response));
-        }
-        check(&response, &self.blob.digest)
+        self.to.end(location, &self.blob.digest, self.blob.size)
     }
 
     /// How far the registry came with an upload, and where it goes on; `None` where it has

@@ -71,25 +71,21 @@ impl Client {
         Ok(())
     }
 
-    /// Ends an upload: from then on the repository has the blob.
+    /// Ends an upload of `size` bytes: from then on the repository has the blob.
+    ///
+    /// Asked again where the registry fails for a moment. Some look at all of the content before they
+    /// answer, so the larger it is the longer that is waited for; `cancel` is not looked at meanwhile.
     pub fn finish_upload(
         &self,
         upload: BlobUpload,
         digest: &Digest,
+        size: u64,
         cancel: &CancelToken,
     ) -> Result<(), RegistryError> {
         let action = format!("push blob `{digest}`");
         let to = Target::new(self, &upload.reference, &action, cancel);
-        let finished = to
-            .finish(upload.location, digest, Payload::Bytes(&[]))
-            .and_then(|response| {
-                if response.status().is_success() {
-                    check(&response, digest)
-                } else {
-                    Err(to.session.refusal(response))
-                }
-            });
-        finished.map_err(|failure| to.session.error(failure))
+        to.end(upload.location, digest, size)
+            .map_err(|failure| to.session.error(failure))
     }
 
     /// Gives an upload up: the registry forgets what it was sent. Some allow that only to whoever may
@@ -233,18 +229,16 @@ impl<'a> Target<'a> {
         Ok(location(&response).unwrap_or_else(|| at.clone()))
     }
 
-    /// The request that ends an upload, with what is left of the content.
-    pub(crate) fn finish(
-        &self,
-        mut location: Url,
-        digest: &Digest,
-        payload: Payload<'_>,
-    ) -> Result<Response, Failure> {
-        location
-            .query_pairs_mut()
-            .append_pair("digest", digest.as_str());
-        let request = request(Method::PUT, location, payload);
-        self.session.send_authorized(&request, &self.scopes)
+    /// Ends an upload all of which was sent.
+    pub(crate) fn end(&self, location: Url, digest: &Digest, size: u64) -> Result<(), Failure> {
+        let request = finishing(location, digest, Payload::End(size));
+        let response = self.session.send(&request, &self.scopes)?;
+        match response.status() {
+            status if status.is_success() => check(&response, digest),
+            // It may have been done already, and only the answer was lost.
+            StatusCode::NOT_FOUND if self.exists(digest)? => Ok(()),
+            _ => Err(self.session.refusal(response)),
+        }
     }
 
     fn cancel(&self, location: Url) -> Result<(), Failure> {
@@ -267,6 +261,18 @@ impl<'a> Target<'a> {
             _ => Err(self.session.refusal(response)),
         }
     }
+}
+
+/// The request that ends an upload, with what is left of the content.
+pub(crate) fn finishing<'a>(
+    mut location: Url,
+    digest: &Digest,
+    payload: Payload<'a>,
+) -> Request<'a> {
+    location
+        .query_pairs_mut()
+        .append_pair("digest", digest.as_str());
+    request(Method::PUT, location, payload)
 }
 
 pub(crate) fn request(method: Method, url: Url, payload: Payload<'_>) -> Request<'_> {

@@ -10,7 +10,7 @@ use kiln_store::{Clock, Store};
 
 use super::*;
 
-/// What a registry does with a stream.
+/// What a registry does with an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Patch {
     Takes,
@@ -18,8 +18,13 @@ enum Patch {
     BreaksOff,
     /// Takes none of it until it was asked whether it has the blob, which it has.
     WaitsForHead,
-    /// Takes none of it until the test says so.
+    /// Takes none of it until the test says so. It takes any blob from another repository.
     WaitsForTest,
+    /// Takes it, and fails at its end: always, or once.
+    FailsAtEnd,
+    StumblesAtEnd,
+    /// Takes it, and keeps it once the test says so.
+    HoldsEnd,
 }
 
 /// A registry of one upload, which counts bytes and forgets them.
@@ -55,13 +60,24 @@ impl Registry {
         self.shared.1.notify_all();
     }
 
+    /// Waits until such a request was made.
+    fn wait_for(&self, method: &str) {
+        let (lock, changed) = &*self.shared;
+        let is_missing = |seen: &mut Seen| !seen.log.iter().any(|line| line == method);
+        drop(
+            changed
+                .wait_while(lock.lock().unwrap(), is_missing)
+                .unwrap(),
+        );
+    }
+
     fn log(&self) -> String {
         self.shared.0.lock().unwrap().log.join(" ")
     }
 }
 
 /// Answers one request; `None` where the connection is closed instead.
-fn serve(mut stream: &TcpStream, seen: &(Mutex<Seen>, Condvar), patch: Patch) -> Option<()> {
+fn serve(stream: &TcpStream, seen: &(Mutex<Seen>, Condvar), patch: Patch) -> Option<()> {
     let mut reader = io::BufReader::new(stream);
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -70,33 +86,56 @@ fn serve(mut stream: &TcpStream, seen: &(Mutex<Seen>, Condvar), patch: Patch) ->
         }
     }
     let head = String::from_utf8(head).ok()?;
-    let method = head.split(' ').next()?.to_owned();
+    let method = match head.split(' ').next()? {
+        "POST" if head.contains("?mount=") => "MOUNT",
+        method => method,
+    };
     let (lock, changed) = seen;
-    lock.lock().unwrap().log.push(method.clone());
+    lock.lock().unwrap().log.push(method.to_owned());
     changed.notify_all();
-    let answer = match method.as_str() {
+    let wait_while = |waits: &dyn Fn(&Seen) -> bool| {
+        let waited = changed.wait_while(lock.lock().unwrap(), |seen| waits(seen));
+        drop(waited.unwrap());
+    };
+    let count = || {
+        let seen = lock.lock().unwrap();
+        seen.log.iter().filter(|line| *line == method).count()
+    };
+    let answer = match method {
         "POST" => "202 x\r\nLocation: /v2/a/b/blobs/uploads/u",
-        "PATCH" => match patch {
-            Patch::Refuses => "416 x",
-            Patch::BreaksOff => return None,
-            Patch::Takes | Patch::WaitsForHead | Patch::WaitsForTest => {
-                let waits = |seen: &mut Seen| match patch {
-                    Patch::WaitsForHead => !seen.log.iter().any(|line| line == "HEAD"),
-                    Patch::WaitsForTest => !seen.is_open,
-                    _ => false,
-                };
-                drop(changed.wait_while(lock.lock().unwrap(), waits).unwrap());
-                let received = read_chunks(&mut reader)?;
-                lock.lock().unwrap().received = received;
-                "202 x"
+        "MOUNT" if patch == Patch::WaitsForTest => "201 x",
+        "PATCH" => {
+            match patch {
+                Patch::Refuses => return reply(stream, "416 x"),
+                Patch::BreaksOff => return None,
+                Patch::WaitsForHead => {
+                    wait_while(&|seen| !seen.log.iter().any(|line| line == "HEAD"));
+                }
+                Patch::WaitsForTest => wait_while(&|seen| !seen.is_open),
+                _ => {}
             }
-        },
+            let received = read_chunks(&mut reader)?;
+            lock.lock().unwrap().received = received;
+            "202 x"
+        }
         "HEAD" if patch == Patch::WaitsForHead => "200 x",
-        "HEAD" => "404 x",
-        "PUT" => "201 x",
+        "MOUNT" | "HEAD" => "404 x",
+        "PUT" => match patch {
+            Patch::FailsAtEnd => "500 x",
+            Patch::StumblesAtEnd if count() == 1 => "502 x",
+            Patch::HoldsEnd => {
+                wait_while(&|seen| !seen.is_open);
+                "201 x"
+            }
+            _ => "201 x",
+        },
         "DELETE" => "204 x",
         _ => "405 x",
     };
+    reply(stream, answer)
+}
+
+fn reply(mut stream: &TcpStream, answer: &str) -> Option<()> {
     let answer = format!("HTTP/1.1 {answer}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
     stream.write_all(answer.as_bytes()).ok()
 }
@@ -141,7 +180,11 @@ impl Build {
             hosts: BTreeMap::from([(registry.host.clone(), plain)]),
             credentials: CredentialSource::default(),
             proxy: Proxy::None,
-            retry: RetryPolicy::standard(0),
+            retry: RetryPolicy {
+                attempts: 2,
+                first_wait: Duration::from_millis(1),
+                ..RetryPolicy::standard(0)
+            },
             user_agent: String::new(),
         });
         Self {
@@ -163,9 +206,14 @@ impl Build {
 
     /// Packs a layer of this size.
     fn pack(&self, size: usize) -> Digest {
+        self.pack_of(7, size)
+    }
+
+    /// Packs a layer of this byte and size.
+    fn pack_of(&self, byte: u8, size: usize) -> Digest {
         let tracer = Tracer::off();
         let mut writer = self.writer(&tracer);
-        let piece = vec![7; 1 << 20];
+        let piece = vec![byte; 1 << 20];
         for _ in 0..size / piece.len() {
             writer.write_all(&piece).unwrap();
         }
@@ -184,11 +232,21 @@ impl Build {
         claim.is_some_and(|claim| claim.finish(size, |_| {}, watched).unwrap())
     }
 
+    /// Waits until no layer is being sent.
+    fn wait_for_senders(&self) {
+        let is_sending = |sender: &Arc<Sender>| sender.lock().stage == Stage::Sending;
+        while self.uploads.lock().senders.iter().any(is_sending) {
+            std::thread::sleep(LOOK);
+        }
+    }
+
     /// What the registry was told until the build's end. Whether it was asked for the blob depends on
     /// how busy the machine is, so that is left out.
     fn end(&self) -> String {
         drop(self.uploads.end_on_drop());
-        self.registry.log().replace("HEAD ", "")
+        let log = self.registry.log();
+        let lines: Vec<&str> = log.split(' ').filter(|line| *line != "HEAD").collect();
+        lines.join(" ")
     }
 }
 
@@ -257,10 +315,8 @@ fn a_layer_that_is_not_completed_is_forgotten() {
 fn what_no_push_finishes_is_cancelled_at_the_end() {
     let build = Build::start(Patch::Takes);
     let digest = build.pack(LARGE);
-    let claim = build.claim(&digest).unwrap();
-    while claim.is_sending() {
-        std::thread::sleep(LOOK);
-    }
+    assert!(build.claim(&digest).is_some());
+    build.wait_for_senders();
     assert_eq!(build.end(), "POST PATCH DELETE");
     let late = build.pack(LARGE);
     assert!(!build.push(&late));
@@ -281,4 +337,39 @@ fn a_registry_gets_a_layer_once() {
     }
     let names: Vec<String> = all.iter().map(|to| to.name.to_string()).collect();
     assert_eq!(names, ["r.example/a:latest", "q.example/a:latest"]);
+}
+
+#[test]
+fn an_upload_that_stumbles_at_its_end_is_not_sent_again() {
+    let build = Build::start(Patch::StumblesAtEnd);
+    let digest = build.pack(LARGE);
+    assert!(build.push(&digest));
+    assert_eq!(build.end(), "POST PATCH PUT PUT");
+}
+
+#[test]
+fn an_upload_that_can_t_be_finished_is_given_up() {
+    let build = Build::start(Patch::FailsAtEnd);
+    let digest = build.pack(LARGE);
+    assert!(!build.push(&digest));
+    assert!(build.claim(&digest).is_none());
+    assert_eq!(build.end(), "POST PATCH PUT PUT DELETE");
+}
+
+#[test]
+fn a_push_that_is_cancelled_waits_neither_for_the_rest_nor_for_the_end() {
+    for (patch, method) in [(Patch::WaitsForTest, "PATCH"), (Patch::HoldsEnd, "PUT")] {
+        let build = Build::start(patch);
+        let digest = build.pack(LARGE);
+        let claim = build.claim(&digest).unwrap();
+        let cancel = CancelToken::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                build.registry.wait_for(method);
+                cancel.cancel();
+            });
+            let finished = claim.finish(LARGE as u64, |_| {}, (&cancel, &Tracer::off()));
+            assert!(finished.is_err(), "{patch:?}");
+        });
+    }
 }

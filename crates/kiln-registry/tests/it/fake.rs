@@ -18,8 +18,10 @@ pub(crate) enum Fault {
     Truncate(usize),
     /// The right answer with another body of the same length.
     Damage,
-    /// No answer.
+    /// No answer, and nothing done.
     Drop,
+    /// No answer to what was done.
+    Lose,
     /// The request's body is taken up to this many bytes, then the connection is closed.
     DropUpload(usize),
 }
@@ -177,6 +179,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
     });
     match fault {
         Some(Fault::Drop) => {}
+        Some(Fault::Lose) => drop(state.answer(&request)),
         Some(Fault::DropUpload(_)) => state.keep_part(&request),
         Some(Fault::Status(status, headers, body)) => {
             let body = body.as_bytes().to_vec();

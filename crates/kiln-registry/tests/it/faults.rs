@@ -483,6 +483,23 @@ fn a_registry_that_takes_no_whole_blobs_gets_parts() {
 }
 
 #[test]
+fn an_upload_in_parts_is_ended_again_where_that_failed() {
+    for (fault, looks) in [(status(503), ""), (Fault::Lose, "\nHEAD /v2/a/b/blobs/D")] {
+        let fake = start();
+        let client = client(&[(&fake.host, plain())], None);
+        fake.fail("PUT /v2/a/b/blobs/uploads/u0", status(413), 1);
+        fake.fail("PUT /v2/a/b/blobs/uploads/u1", fault, 1);
+        let content = b"the content of a blob";
+        push(&client, &reference(&fake.host, "a/b:1"), content, &[]).expect("pushed");
+        let put = "PUT /v2/a/b/blobs/uploads/u1?state=s&digest=";
+        let log = fake.log();
+        assert_eq!(log.matches(put).count(), 2, "{log}");
+        let log = log.replace(layer(content).digest.as_str(), "D");
+        assert!(log.ends_with(looks), "{log}");
+    }
+}
+
+#[test]
 fn an_upload_that_is_refused_is_told() {
     let denied = Fault::Status(
         403,

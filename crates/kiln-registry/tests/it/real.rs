@@ -279,7 +279,7 @@ fn a_blob_is_streamed_and_an_upload_cancelled() {
         upload
     };
     client
-        .finish_upload(begin(), &digest, &cancel)
+        .finish_upload(begin(), &digest, content.len() as u64, &cancel)
         .expect("finished");
     assert!(client.has_blob(&name, &digest, &cancel).expect("asked"));
     let all = pull(&client, &name, &digest, content.len(), 0).expect("pulled");

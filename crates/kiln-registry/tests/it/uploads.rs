@@ -34,7 +34,8 @@ fn upload(client: &Client, fake: &Fake, digest: &Digest) -> Result<(), RegistryE
         client.cancel_upload(upload, &cancel)?;
         return Err(error);
     }
-    client.finish_upload(upload, digest, &cancel)
+    let size = CONTENT.len() as u64;
+    client.finish_upload(upload, digest, size, &cancel)
 }
 
 /// Uploads after `prepare`, and compares the outcome, the requests, and what the registry has then.
@@ -57,7 +58,10 @@ fn check(prepare: impl FnOnce(&Fake), expected: &Expect) {
     };
     let left = fake.state().uploads.len();
     let text = format!("{outcome}\n{log}\n{has}, {left} uploads");
-    expected.assert_eq(&text.replace(&digest.as_str().replace(':', "%3A"), "D"));
+    let text = text
+        .replace(digest.as_str(), "H")
+        .replace(&digest.as_str().replace(':', "%3A"), "D");
+    expected.assert_eq(&text);
 }
 
 #[test]
@@ -69,6 +73,41 @@ fn a_blob_gets_its_name_at_the_end() {
             POST /v2/a/b/blobs/uploads/
             PATCH /v2/a/b/blobs/uploads/u0?state=s
             PUT /v2/a/b/blobs/uploads/u0?state=s&digest=D
+            the blob, 0 uploads"#]],
+    );
+}
+
+#[test]
+fn an_end_that_fails_for_a_moment_is_asked_for_again() {
+    for fault in [
+        Fault::Drop,
+        Fault::Status(429, Vec::new(), ""),
+        Fault::Status(502, Vec::new(), ""),
+    ] {
+        check(
+            |fake| fake.fail("PUT", fault, 1),
+            &expect![[r#"
+                pushed
+                POST /v2/a/b/blobs/uploads/
+                PATCH /v2/a/b/blobs/uploads/u0?state=s
+                PUT /v2/a/b/blobs/uploads/u0?state=s&digest=D
+                PUT /v2/a/b/blobs/uploads/u0?state=s&digest=D
+                the blob, 0 uploads"#]],
+        );
+    }
+}
+
+#[test]
+fn an_end_whose_answer_is_lost_has_been_one() {
+    check(
+        |fake| fake.fail("PUT", Fault::Lose, 1),
+        &expect![[r#"
+            pushed
+            POST /v2/a/b/blobs/uploads/
+            PATCH /v2/a/b/blobs/uploads/u0?state=s
+            PUT /v2/a/b/blobs/uploads/u0?state=s&digest=D
+            PUT /v2/a/b/blobs/uploads/u0?state=s&digest=D
+            HEAD /v2/a/b/blobs/H
             the blob, 0 uploads"#]],
     );
 }
