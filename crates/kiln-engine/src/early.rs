@@ -15,6 +15,10 @@
 //! Of the names that an image is pushed to, each registry's first gets its layers early; other
 //! repositories of the same registry take them from there.
 //!
+//! No more of them are sent at a time than the push would send; the others are left to it. A layer that
+//! is packed twice in one build, as for two platforms, is given up by the second sender once that is
+//! known.
+//!
 //! Deliberately absent: small layers, those of a base, and those that are compressed anew.
 
 use std::io::{self, BufReader, Read, Write};
@@ -27,6 +31,8 @@ use kiln_base::{CancelToken, Cancelled};
 use kiln_oci::{Digest, Reference};
 use kiln_registry::{BlobUpload, Client, patience};
 use kiln_store::{ArrivingBlob, BlobError, BlobWriter};
+
+use crate::transfer::TRANSFERS;
 
 /// The size of a blob from which on it is sent while it grows, in bytes.
 const WORTH_SENDING: u64 = 8 * 1024 * 1024;
@@ -104,7 +110,8 @@ impl EarlyUploads {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to send a blob that is being written to each of the destinations.
+    /// Begins to send a blob that is being written to each of the destinations, unless as many are
+    /// sent already as the push would send at the same time.
     fn begin(
         &self,
         blob: &mut BlobWriter,
@@ -115,8 +122,10 @@ impl EarlyUploads {
         if uploads.is_over {
             return Vec::new();
         }
+        let is_sending = |sender: &&Arc<Sender>| sender.lock().stage == Stage::Sending;
+        let sending = uploads.senders.iter().filter(is_sending).count();
         let mut begun = Vec::new();
-        for to in to {
+        for to in to.iter().take(TRANSFERS.saturating_sub(sending)) {
             // Whatever hinders it, the push will say so.
             let Ok(content) = blob.follow() else { break };
             let sender = Arc::new(Sender::new(to));
@@ -133,13 +142,23 @@ impl EarlyUploads {
     /// The upload of a blob to a repository, if there is one that may still come to something.
     pub(crate) fn claim(&self, name: &Reference, digest: &Digest) -> Option<Claim> {
         let uploads = self.lock();
-        let found = uploads.senders.iter().find(|sender| {
-            let known = &sender.to.name;
-            known.registry() == name.registry()
-                && known.repository() == name.repository()
-                && sender.lock().digest.as_ref() == Some(digest)
-        });
+        let found = uploads
+            .senders
+            .iter()
+            .find(|sender| sender.brings(name, digest));
         found.map(|sender| Claim(Arc::clone(sender)))
+    }
+
+    /// The blob of `sender` is complete. Where another one brings the same, as for a layer that
+    /// several images have, this one is given up.
+    fn name(&self, sender: &Arc<Sender>, digest: &Digest) {
+        let uploads = self.lock();
+        let mut others = uploads.senders.iter();
+        if others.any(|other| other.brings(&sender.to.name, digest)) {
+            sender.stop();
+        } else {
+            sender.name(digest);
+        }
     }
 
     /// Gives up all that was not finished; no more begin.
@@ -204,6 +223,17 @@ impl Sender {
         // Under the lock, so that nobody is between looking at the token and waiting.
         let _state = self.lock();
         self.changed.notify_all();
+    }
+
+    /// Whether the repository may still get this blob from here.
+    fn brings(&self, name: &Reference, digest: &Digest) -> bool {
+        let known = &self.to.name;
+        let state = self.lock();
+        known.registry() == name.registry()
+            && known.repository() == name.repository()
+            && state.digest.as_ref() == Some(digest)
+            && !self.halt.is_cancelled()
+            && !matches!(state.stage, Stage::Finished | Stage::Over)
     }
 
     /// Sends the content, and finishes the upload once the push wants that.
@@ -384,7 +414,7 @@ impl<'w> SentWriter<'w> {
     pub(crate) fn commit(mut self) -> Result<(Digest, u64), BlobError> {
         let (digest, size) = self.blob.commit(None)?;
         for sender in std::mem::take(&mut self.senders.0) {
-            sender.name(&digest);
+            self.uploads.name(&sender, &digest);
         }
         Ok((digest, size))
     }

@@ -27,7 +27,7 @@ use crate::unpack::Arrival;
 const ATTEMPTS: u32 = 5;
 
 /// Blobs that are moved at the same time, as Docker does it by default.
-const TRANSFERS: usize = 4;
+pub(crate) const TRANSFERS: usize = 4;
 
 /// How often a transfer says how far it is, in bytes.
 const REPORT_EVERY: u64 = 256 * 1024;

@@ -16,6 +16,7 @@ enum Patch {
     Takes,
     Refuses,
     BreaksOff,
+    BreaksOffFirst,
     /// Takes none of it until it was asked whether it has the blob, which it has.
     WaitsForHead,
     /// Takes none of it until the test says so. It takes any blob from another repository.
@@ -108,6 +109,7 @@ fn serve(stream: &TcpStream, seen: &(Mutex<Seen>, Condvar), patch: Patch) -> Opt
             match patch {
                 Patch::Refuses => return reply(stream, "416 x"),
                 Patch::BreaksOff => return None,
+                Patch::BreaksOffFirst if count() == 1 => return None,
                 Patch::WaitsForHead => {
                     wait_while(&|seen| !seen.log.iter().any(|line| line == "HEAD"));
                 }
@@ -372,4 +374,41 @@ fn a_push_that_is_cancelled_waits_neither_for_the_rest_nor_for_the_end() {
             assert!(finished.is_err(), "{patch:?}");
         });
     }
+}
+
+#[test]
+fn a_layer_that_is_packed_twice_is_sent_once() {
+    let build = Build::start(Patch::Takes);
+    let digest = build.pack(LARGE);
+    assert_eq!(build.pack(LARGE), digest);
+    let halted = |sender: &Arc<Sender>| sender.halt.is_cancelled();
+    let halted: Vec<bool> = build.uploads.lock().senders.iter().map(halted).collect();
+    assert_eq!(halted, [false, true]);
+    assert!(build.push(&digest));
+    assert!(build.end().matches("PUT").count() == 1);
+}
+
+#[test]
+fn a_layer_whose_first_upload_failed_is_finished_by_the_second() {
+    let build = Build::start(Patch::BreaksOffFirst);
+    let digest = build.pack(LARGE);
+    build.wait_for_senders();
+    assert_eq!(build.pack(LARGE), digest);
+    assert!(build.push(&digest));
+    assert_eq!(build.end(), "POST PATCH DELETE POST PATCH PUT");
+}
+
+#[test]
+fn no_more_layers_are_sent_at_a_time_than_a_push_sends() {
+    let build = Build::start(Patch::WaitsForTest);
+    let size = 9 << 20;
+    for byte in 0..6 {
+        build.pack_of(byte, size);
+    }
+    let count = || build.uploads.lock().senders.len();
+    assert_eq!(count(), TRANSFERS);
+    build.registry.open();
+    build.wait_for_senders();
+    build.pack_of(6, size);
+    assert_eq!(count(), TRANSFERS + 1);
 }
