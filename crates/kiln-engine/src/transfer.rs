@@ -329,7 +329,7 @@ impl PushTo<'_> {
 
     /// Finishes the upload of a blob that began while it was packed; whether the registry has the
     /// blob then.
-    fn finish_early(
+    pub(crate) fn finish_early(
         &self,
         blob: &Descriptor,
         mount_from: &[String],

@@ -328,6 +328,42 @@ fn credentials_do_not_follow_an_upload_to_another_host() {
     assert!(!log.contains('*'), "{log}");
 }
 
+/// Streams a blob to a registry that answers `start` by leading elsewhere, and gives what came there.
+fn stream_elsewhere(start: &'static str) -> String {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("auth.json");
+    let (fake, other) = (self::start(), Fake::start());
+    fake.require(Auth::Basic("Basic dTpw"));
+    let auth = format!(r#"{{"auths":{{"{}":{{"auth":"dTpw"}}}}}}"#, fake.host);
+    std::fs::write(&file, auth).expect("written");
+    let client = client(&[(&fake.host, plain())], Some(&file));
+    let name = reference(&fake.host, "a/b:1");
+    let cancel = CancelToken::new();
+    client.resolve(&name, &cancel).expect("the manifest");
+    let target = format!("http://{}/elsewhere", other.host);
+    fake.fail(start, Fault::Status(202, vec![("Location", target)], ""), 1);
+    // It may ask for a credential, too, and does not get one.
+    other.require(Auth::Basic("Basic dTpw"));
+    let mut upload = client.begin_upload(&name, &cancel).expect("begun");
+    let open = || -> std::io::Result<Box<dyn std::io::Read + Send>> {
+        Ok(Box::new(std::io::Cursor::new(b"content")))
+    };
+    let digest = Digest::sha256(b"content");
+    client
+        .stream_upload(&mut upload, &open, &cancel)
+        .and_then(|()| client.finish_upload(upload, &digest, 7, &cancel))
+        .expect_err("refused there");
+    other
+        .log()
+        .replace(&digest.as_str().replace(':', "%3A"), "D")
+}
+
+#[test]
+fn credentials_do_not_follow_a_stream_to_another_host() {
+    assert_eq!(stream_elsewhere("POST /v2"), "PATCH /elsewhere");
+    assert_eq!(stream_elsewhere("PATCH /v2"), "PUT /elsewhere?digest=D");
+}
+
 #[test]
 fn a_download_goes_on_where_it_broke_off() {
     let fake = start();
