@@ -8,7 +8,7 @@ use kiln_oci::Digest;
 use kiln_store::{Clock, SnapshotId, Store};
 use rusqlite::Connection;
 
-use crate::script::{key, put_image, reference};
+use crate::script::{key, put_image, put_named, reference};
 use crate::support::{TestStore, add_snapshot, names, open};
 
 fn refusal(test: &TestStore) -> String {
@@ -50,9 +50,7 @@ fn a_newer_format_is_refused() {
 fn check_older(format: u32, lacks: &str, folders: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let target = put_image(&store, &["layer"]);
-    let created = Timestamp::EPOCH;
-    store.tag(&reference("app"), &target, created).unwrap();
+    put_named(&store, "app", &["layer"]);
     drop(store);
     let statements = format!(
         "PRAGMA journal_mode = DELETE; PRAGMA page_size = 4096; VACUUM; PRAGMA journal_mode = WAL;
@@ -163,10 +161,7 @@ fn a_reboot_drops_snapshots_that_were_not_synced() {
     let [kept, lost, above] = [(); 3].map(|()| SnapshotId::random());
     let chain = SnapshotId::of_chain(&Digest::sha256(b"base"));
     let store = &test.store;
-    let target = put_image(store, &["layer"]);
-    store
-        .tag(&reference("app"), &target, Timestamp::EPOCH)
-        .unwrap();
+    put_named(store, "app", &["layer"]);
     add_snapshot(store, &kept, None, 1);
     store.cache_put(&key("kept"), Some(&kept), b"").unwrap();
     store.sync().unwrap();
@@ -257,9 +252,7 @@ fn lose_the_bytes(test: &TestStore, digest: &Digest) {
 fn a_reboot_drops_blobs_that_did_not_reach_the_disk_and_their_images() {
     let mut test = TestStore::new();
     let [whole, broken] = ["whole", "broken"].map(|layer| {
-        let target = put_image(&test.store, &[layer]);
-        let name = reference(layer);
-        test.store.tag(&name, &target, Timestamp::EPOCH).unwrap();
+        put_named(&test.store, layer, &[layer]);
         Digest::sha256(layer.as_bytes())
     });
     assert_ne!(names(&test.path("unsynced")), "");
@@ -284,9 +277,7 @@ fn a_reboot_drops_images_whose_marked_layer_is_gone() {
     let mut test = TestStore::new();
     let names_and_layers = [("app", ["shared", "gone"]), ("other", ["shared", "own"])];
     for (name, layers) in names_and_layers {
-        let target = put_image(&test.store, &layers);
-        let created = Timestamp::EPOCH;
-        test.store.tag(&reference(name), &target, created).unwrap();
+        put_named(&test.store, name, &layers);
     }
     test.reopen();
     let gone = Digest::sha256(b"gone");
@@ -302,9 +293,7 @@ fn a_reboot_drops_images_whose_marked_layer_is_gone() {
 fn marked_blobs_that_were_swept_make_nothing_wrong_after_a_reboot() {
     let mut test = TestStore::new();
     for name in ["kept", "removed"] {
-        let target = put_image(&test.store, &[name]);
-        let created = Timestamp::EPOCH;
-        test.store.tag(&reference(name), &target, created).unwrap();
+        put_named(&test.store, name, &[name]);
     }
     let removed = test.store.untag(&reference("removed")).unwrap().unwrap();
     test.reopen();
@@ -324,9 +313,7 @@ fn marked_blobs_that_were_swept_make_nothing_wrong_after_a_reboot() {
 fn many_may_open_a_store_after_a_reboot_at_once() {
     let mut test = TestStore::new();
     for layer in ["whole", "broken"] {
-        let target = put_image(&test.store, &[layer]);
-        let name = reference(layer);
-        test.store.tag(&name, &target, Timestamp::EPOCH).unwrap();
+        put_named(&test.store, layer, &[layer]);
     }
     test.reopen();
     lose_the_bytes(&test, &Digest::sha256(b"broken"));
@@ -350,9 +337,8 @@ fn many_may_open_a_store_after_a_reboot_at_once() {
 #[test]
 fn a_reboot_drops_images_whose_manifest_did_not_reach_the_disk() {
     let mut test = TestStore::new();
-    let target = put_image(&test.store, &["layer"]);
+    let target = put_named(&test.store, "app", &["layer"]);
     let name = reference("app");
-    test.store.tag(&name, &target, Timestamp::EPOCH).unwrap();
     let path = format!("blobs/sha256/{}", target.digest.hex());
     std::fs::remove_file(test.path(&path)).unwrap();
     std::fs::remove_dir_all(test.path("unsynced")).unwrap();

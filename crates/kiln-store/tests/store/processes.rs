@@ -16,7 +16,7 @@ use kiln_store::{
 };
 use kiln_sys::process::command;
 
-use crate::script::{key, put_image, reference};
+use crate::script::{key, put_named, reference};
 use crate::support::{add_snapshot, names, open};
 
 const JOB: &str = "KILN_STORE_TEST_JOB";
@@ -61,9 +61,7 @@ fn work(root: &Path, seed: u64) {
     for number in 0.. {
         let name = format!("{seed}-{number}");
         let large = name.repeat(1 + number % 7 * 2000);
-        let target = put_image(&store, &[&large, "shared"]);
-        let image = reference(&format!("image-{name}"));
-        store.tag(&image, &target, Timestamp::EPOCH).unwrap();
+        put_named(&store, &format!("image-{name}"), &[&large, "shared"]);
         println!("image {name}");
         let parent = SnapshotId::random();
         add_snapshot(&store, &parent, None, 5000);
@@ -233,14 +231,8 @@ fn count(root: &Path, rounds: u32) {
         store
             .cache_alias(&key(&format!("fast {name}")), &key(&name))
             .unwrap();
-        let target = put_image(&store, &["shared", &name]);
-        store
-            .tag(
-                &reference(&format!("own-{name}")),
-                &target,
-                Timestamp::EPOCH,
-            )
-            .unwrap();
+        let own = format!("own-{name}");
+        let target = put_named(&store, &own, &["shared", &name]);
         store
             .tag(&reference("latest"), &target, Timestamp::EPOCH)
             .unwrap();
@@ -313,10 +305,7 @@ fn a_prune_of_everything_spares_what_is_in_use() {
         for round in 0..200 {
             let store = open(dir.path());
             let name = format!("layer {round}");
-            let target = put_image(&store, &[&name]);
-            store
-                .tag(&reference("app"), &target, Timestamp::EPOCH)
-                .unwrap();
+            put_named(&store, "app", &[&name]);
             let snapshot = SnapshotId::random();
             add_snapshot(&store, &snapshot, None, 10);
             store.cache_put(&key(&name), Some(&snapshot), b"").unwrap();
@@ -339,10 +328,7 @@ fn fill(root: &Path) {
         .status();
     assert!(mounted.unwrap().success());
     let store = open(root);
-    let target = put_image(&store, &["kept"]);
-    store
-        .tag(&reference("kept"), &target, Timestamp::EPOCH)
-        .unwrap();
+    put_named(&store, "kept", &["kept"]);
     drop(store);
     let fill: [fn(&Store) -> StoreError; 4] = [
         fill_with_blobs,

@@ -93,6 +93,15 @@ pub(crate) fn put_image(store: &Store, layers: &[&str]) -> Descriptor {
     Descriptor::of(manifest.media_type(), &bytes)
 }
 
+/// The same with a name.
+pub(crate) fn put_named(store: &Store, name: &str, layers: &[&str]) -> Descriptor {
+    let target = put_image(store, layers);
+    store
+        .tag(&reference(name), &target, Timestamp::EPOCH)
+        .unwrap();
+    target
+}
+
 impl Script {
     fn command(&mut self, verb: &str, words: &[&str]) {
         let store = self.test.store.clone();

@@ -5,7 +5,7 @@ use std::path::Path;
 use kiln_store::{SnapshotId, Space, Usage};
 use kiln_sys::process::command;
 
-use crate::script::{put_image, reference};
+use crate::script::{put_image, put_named};
 use crate::support::{TestStore, add_snapshot};
 
 fn du(root: &Path) -> Space {
@@ -44,11 +44,9 @@ fn an_empty_store_is_all_overhead() {
 fn the_sum_of_all_kinds_is_what_du_says() {
     let test = TestStore::new();
     let store = &test.store;
-    let created = kiln_base::Timestamp::EPOCH;
     let long = "long layer ".repeat(1000);
     for (name, layers) in [("one", ["base", "one"]), ("two", ["base", &long])] {
-        let target = put_image(store, &layers);
-        store.tag(&reference(name), &target, created).unwrap();
+        put_named(store, name, &layers);
     }
     store.write_blob(b"garbage").unwrap();
     let active = store.begin_snapshot().unwrap();
@@ -106,10 +104,9 @@ fn the_sum_of_all_kinds_is_what_du_says() {
 #[test]
 fn reclaimable_is_what_a_prune_frees() {
     let test = TestStore::new();
-    let target = put_image(&test.store, &["named"]);
-    let created = kiln_base::Timestamp::EPOCH;
-    test.store.tag(&reference("app"), &target, created).unwrap();
+    put_named(&test.store, "app", &["named"]);
     let unnamed = put_image(&test.store, &["unnamed"]);
+    let created = kiln_base::Timestamp::EPOCH;
     test.store.keep_unnamed(&unnamed, created).unwrap();
     test.store.write_blob(b"garbage").unwrap();
     add_snapshot(&test.store, &SnapshotId::random(), None, 10_000);
