@@ -44,7 +44,18 @@ pub struct BlobFile {
     size: u64,
 }
 
-/// A file that is removed unless it was moved away.
+/// How a file gets the name of a blob.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Naming {
+    /// It gets a second one, where the file system can, and the caller removes the first: of all
+    /// renames from one directory to another a file system lets only one happen at a time.
+    Link,
+    /// It loses the one it had, at the same moment: for files that somebody may find by that name
+    /// and write to.
+    Rename,
+}
+
+/// A file whose name is removed, if it still has it.
 #[derive(Debug)]
 struct Temporary(PathBuf);
 
@@ -158,13 +169,17 @@ impl Store {
         }
     }
 
-    /// Moves the file at `from`, whose bytes are known to have `digest`, to where blobs are. Returns
-    /// `false`, and leaves the file, where the blob was in the store already.
+    /// Names the file at `from`, whose bytes are known to have `digest`, as the blobs are. Returns
+    /// `false` where the blob was in the store already.
+    ///
+    /// It is protected first and named afterwards, outside of the write: whoever sweeps in between
+    /// finds it needed, and no other process waits while the file system looks for its directories.
     pub(crate) fn place_blob(
         &self,
         from: &Path,
         file: &File,
         digest: &Digest,
+        way: Naming,
     ) -> Result<bool, StoreError> {
         let to = self.layout().blob(digest);
         let size = file
@@ -173,22 +188,28 @@ impl Store {
             .len();
         let is_there = || fs::symlink_metadata(&to).is_ok_and(|there| there.len() == size);
         let object = Protected::Blob(digest.clone());
-        if is_there()
-            && self
-                .protect(&object, |_| Ok(is_there().then_some(())))?
-                .is_some()
-        {
+        if !self.protects(&object) {
+            self.protect(&object, |_| Ok(Some(())))?;
+        }
+        if is_there() {
             return Ok(false);
         }
         let maker = self.lease()?.fresh_name();
         Mark::make(self.layout(), digest, to_column(self.now()), &maker)?;
-        let placed = self.protect(&object, |_| {
-            fs::rename(from, &to).map_err(StoreError::io("rename", from))?;
-            Ok(Some(()))
-        });
+        let named = match way {
+            // What is there meanwhile is another process's, and as good; or it has another size.
+            Naming::Link => fs::hard_link(from, &to).or_else(|_| {
+                if is_there() {
+                    Ok(())
+                } else {
+                    fs::rename(from, &to)
+                }
+            }),
+            Naming::Rename => fs::rename(from, &to),
+        };
         // Not before: a sync that began then need not have seen the name.
         self.note_unsynced();
-        placed?;
+        named.map_err(StoreError::io("rename", from))?;
         Ok(true)
     }
 }
@@ -241,7 +262,7 @@ impl BlobWriter {
             growth.end(End::Verified);
         }
         self.store
-            .place_blob(&self.temporary.0, &self.file, &digest)?;
+            .place_blob(&self.temporary.0, &self.file, &digest, Naming::Link)?;
         Ok((digest, size))
     }
 

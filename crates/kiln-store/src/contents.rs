@@ -114,28 +114,37 @@ impl<'a> References<'a> {
     }
 
     fn children(&mut self, digest: &Digest) -> &[Digest] {
-        let layout = self.layout;
-        self.known
-            .entry(digest.clone())
-            .or_insert_with(|| read_children(layout, digest).unwrap_or_default())
+        if !self.known.contains_key(digest)
+            && let Some(children) = read_children(self.layout, digest)
+        {
+            self.known.insert(digest.clone(), children);
+        }
+        self.known.get(digest).map_or(&[], Vec::as_slice)
     }
 }
 
-/// The blobs that a manifest or an index names; `None` for everything else.
-///
-/// Foreign documents and damaged ones name nothing: no part of kiln could follow them either.
+/// The blobs that a manifest or an index names; none for everything else. `None` if the blob is not
+/// there, which is no answer for ever: it may be protected already and be named in a moment.
 fn read_children(layout: &Layout, digest: &Digest) -> Option<Vec<Digest>> {
     let path = layout.blob(digest);
     let size = fs::metadata(&path).ok()?.len();
-    if size > u64::try_from(MAX_DOCUMENT_SIZE).ok()? {
-        return None;
+    let may_be_document = u64::try_from(MAX_DOCUMENT_SIZE).is_ok_and(|limit| size <= limit);
+    if !may_be_document {
+        return Some(Vec::new());
     }
     let bytes = fs::read(&path).ok()?;
+    Some(named_by(&bytes).unwrap_or_default())
+}
+
+/// The blobs that a document names; `None` for what is none.
+///
+/// Foreign documents and damaged ones name nothing: no part of kiln could follow them either.
+fn named_by(bytes: &[u8]) -> Option<Vec<Digest>> {
     // Most small blobs are compressed layers.
     if !bytes.trim_ascii_start().starts_with(b"{") {
         return None;
     }
-    let children = match Document::parse(&bytes, None).ok()? {
+    let children = match Document::parse(bytes, None).ok()? {
         Document::Index(index) => index.manifests,
         Document::Manifest(manifest) => {
             let mut children = manifest.layers;
@@ -221,4 +230,32 @@ fn read_protected(index: &Connection) -> Result<HashSet<Protected>, StoreError> 
         protected.insert(Protected::from_columns(&kind, object).ok_or(damaged)?);
     }
     Ok(protected)
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_oci::{Descriptor, Family, Manifest, MediaType};
+
+    use super::*;
+
+    #[test]
+    fn a_manifest_that_gets_its_name_meanwhile_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path());
+        let config = Descriptor::of(MediaType::Config(Family::Oci), b"{}");
+        let manifest = Manifest::new(Family::Oci, config.clone(), Vec::new()).to_bytes();
+        let digest = Digest::sha256(&manifest);
+        let mut references = References::new(&layout);
+        assert_eq!(
+            references.reachable([&digest]),
+            HashSet::from([digest.clone()])
+        );
+        let path = layout.blob(&digest);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, manifest).unwrap();
+        assert_eq!(
+            references.reachable([&digest]),
+            HashSet::from([digest.clone(), config.digest])
+        );
+    }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use kiln_base::Timestamp;
 use kiln_base::trace::Tracer;
+use kiln_sys::processor::Undisturbed;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
@@ -274,7 +275,7 @@ impl Index {
         change: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         // Before the connection is taken: this process' other threads may need it meanwhile.
-        let _turn = self.crowd.begin_a_turn();
+        let _turn = self.begin_a_turn();
         let mut connection = self.connection();
         let transaction = self.noting_waits(|| {
             connection.transaction_with_behavior(TransactionBehavior::Immediate)
@@ -283,6 +284,11 @@ impl Index {
         let done = change(&transaction)?;
         transaction.commit()?;
         Ok(done)
+    }
+
+    /// To be called before what makes other processes wait; done while the value lives.
+    pub(crate) fn begin_a_turn(&self) -> Option<Undisturbed> {
+        self.crowd.begin_a_turn()
     }
 
     /// Copies the log back into the file, as far as no other process reads it. The log keeps its

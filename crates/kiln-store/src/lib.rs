@@ -39,9 +39,10 @@
 //! Four kinds of locks, all of which die with their holder:
 //!
 //! * SQLite's write lock, for some microseconds. Besides the index it orders renames: nothing is
-//!   renamed into or out of `blobs/` and `snapshots/` except inside a write transaction. So whoever
-//!   looks something up and protects it in one transaction, and whoever marks and sweeps in one,
-//!   see the same store.
+//!   renamed out of `blobs/` and `snapshots/`, or into `snapshots/`, except inside a write transaction.
+//!   So whoever looks something up and protects it in one transaction, and whoever marks and sweeps in
+//!   one, see the same store. A blob gets its name after the transaction that protects it, so a sweep
+//!   in between finds a blob needed that is not there yet.
 //! * `flock` on `leases/<id>`, for the life of a handle. Whatever a handle looked up or stored has a
 //!   row in `protected`, which counts as long as its lease is locked.
 //! * `flock` on `mounts/*/lock` and `builds/*`, for as long as a step uses the cache mount or the build

@@ -8,7 +8,7 @@ use kiln_base::CancelToken;
 use kiln_oci::{Digest, Digester};
 use kiln_sys::lock::FileLock;
 
-use crate::blob::Writeback;
+use crate::blob::{Naming, Writeback};
 use crate::growth::{ArrivingBlob, End, Growth};
 use crate::lock::{try_lock_file, wait_for};
 use crate::{BlobError, Store, StoreError};
@@ -130,7 +130,9 @@ impl PartialBlob {
         }
         self.growth.end(End::Verified);
         let file = self.file().map_err(StoreError::io("use", &path))?;
-        let is_moved = self.store.place_blob(&path, file, &self.digest)?;
+        let is_moved = self
+            .store
+            .place_blob(&path, file, &self.digest, Naming::Rename)?;
         match self.lock.take() {
             Some(lock) if !is_moved => {
                 lock.remove()

@@ -126,6 +126,8 @@ impl Store {
         let written = cache.write(&fresh, scanned, file);
         written.map_err(StoreError::io("write", &temporary))?;
         let path = self.layout().stats().join(cache.context.to_string());
+        // Another process that keeps a snapshot has the index locked and waits until this is done.
+        let _turn = self.index().begin_a_turn();
         fs::rename(&temporary, &path).map_err(StoreError::io("rename", &temporary))
     }
 

@@ -1,6 +1,7 @@
 //! Blobs and partial downloads.
 
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kiln_base::CancelToken;
@@ -36,6 +37,38 @@ fn what_was_written_can_be_read() {
         test.store.read_blob(&digest, 11).unwrap().unwrap(),
         b"hello world"
     );
+}
+
+#[test]
+fn a_stored_blob_has_one_name() {
+    use std::os::unix::fs::MetadataExt as _;
+    let test = TestStore::new();
+    let digest = test.store.write_blob(b"bytes").unwrap();
+    let path = test.path(&format!("blobs/sha256/{}", digest.hex()));
+    assert_eq!(path.metadata().unwrap().nlink(), 1);
+    let lease = names(&test.path("tmp"));
+    assert_eq!(names(&test.path("tmp").join(lease)), "");
+}
+
+#[test]
+fn a_sweep_takes_no_blob_that_is_being_stored() {
+    let test = TestStore::new();
+    let sweeper = test.open_again();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                sweeper.sweep().unwrap();
+            }
+        });
+        for number in 0..300_u32 {
+            let digest = test.store.write_blob(&number.to_le_bytes()).unwrap();
+            assert!(test.store.has_blob(&digest).unwrap(), "blob {number}");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    let stored = names(&test.path("blobs/sha256"));
+    assert_eq!(stored.split(' ').count(), 300);
 }
 
 #[test]
