@@ -35,7 +35,8 @@ const LOG_LEFT_BEHIND: i64 = 1 << 20;
 /// where there always is a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogLimit {
-    /// 16 MiB. Many, because the next to write syncs the log's beginning, with all others waiting.
+    /// 64 MiB, which is what two hundred builds write. Many, because the next to write syncs the log's
+    /// beginning, with all others waiting.
     Roomy,
     /// 1 MiB, where the disk is nearly full.
     Tight,
@@ -349,7 +350,7 @@ impl Index {
 impl LogLimit {
     fn bytes(self) -> i64 {
         match self {
-            Self::Roomy => 16 << 20,
+            Self::Roomy => 64 << 20,
             Self::Tight => 1 << 20,
         }
     }
