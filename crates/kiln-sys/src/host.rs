@@ -33,16 +33,27 @@ pub fn parallelism() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
-/// Lets the C library's allocator keep memory in few places instead of one for each thread: making
-/// one takes longer than a short thread lives, and what is free in one is of no use to the others.
-/// Does nothing where the allocator has no such setting.
+/// Sets up the C library's allocator for short programs with short threads.
 ///
-/// To be called before any thread is started.
-pub fn share_memory_between_threads() {
+/// It keeps memory in few places instead of one for each thread: making one takes longer than a short
+/// thread lives, and what is free in one is of no use to the others. It keeps some megabytes of what
+/// was freed, and asks for memory less often: the buffers of a layer come and go, and while the system
+/// maps or takes back memory for one thread the others wait that want some as well, perhaps in the
+/// middle of a write to the store.
+///
+/// Does nothing where the allocator has no such settings. To be called before any thread is started.
+pub fn set_up_allocator() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: a number that the allocator looks at when a thread first asks for memory.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 2);
+    for (setting, value) in [
+        (libc::M_ARENA_MAX, 2),
+        (libc::M_MMAP_THRESHOLD, 8 << 20),
+        (libc::M_TRIM_THRESHOLD, 16 << 20),
+        (libc::M_TOP_PAD, 1 << 20),
+    ] {
+        // SAFETY: numbers that the allocator looks at when a thread next asks for memory.
+        unsafe {
+            libc::mallopt(setting, value);
+        }
     }
 }
 

@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     {
         return kiln_exec::helper_main(argument);
     }
-    kiln_sys::host::share_memory_between_threads();
+    kiln_sys::host::set_up_allocator();
     let (words, variables) = match plugin::start(words) {
         Start::Command { words, variables } => (words, variables),
         Start::Metadata => {
