@@ -300,8 +300,11 @@ impl Index {
         Ok(())
     }
 
-    /// Copies a log that has grown back into the file: for the last process that leaves. Others would
-    /// have to wait when they begin the log anew.
+    /// Copies a log that has grown back into the file and empties it: for the last process that
+    /// leaves. Others would have to wait when they begin the log anew.
+    ///
+    /// A log that was copied and not emptied is read as a whole by the next process that comes alone,
+    /// which can't know that it was copied.
     pub(crate) fn settle(&self) -> Result<(), StoreError> {
         let connection = self.connection();
         let checkpoint = |mode: &str| {
@@ -309,9 +312,11 @@ impl Index {
                 Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
             })
         };
-        let (pages, copied) = checkpoint("NOOP")?;
-        if (pages - copied) * page_bytes(&connection)? >= LOG_LEFT_BEHIND {
+        let (pages, _) = checkpoint("NOOP")?;
+        if pages * page_bytes(&connection)? >= LOG_LEFT_BEHIND {
+            // What takes long first, and without the write lock.
             checkpoint("PASSIVE")?;
+            checkpoint("TRUNCATE")?;
         }
         Ok(())
     }

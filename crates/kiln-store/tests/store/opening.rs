@@ -141,6 +141,26 @@ fn a_store_that_cannot_be_written_says_why() {
     assert!(error.hint().is_some());
 }
 
+/// It was copied back by every process that came alone, and read as a whole before.
+#[test]
+fn a_log_that_has_grown_is_emptied_by_the_last_that_leaves() {
+    let mut test = TestStore::new();
+    let log = test.path("kiln.db-wal");
+    let length = || log.metadata().unwrap().len();
+    let mut number = 0_u32;
+    while length() < 1 << 20 {
+        test.store.write_blob(&number.to_le_bytes()).unwrap();
+        number += 1;
+    }
+    let other = test.open_again();
+    other.write_blob(b"of another process").unwrap();
+    test.reopen();
+    assert_ne!(length(), 0);
+    drop(other);
+    assert_eq!(length(), 0);
+    assert!(test.store.has_blob(&Digest::sha256(&[0; 4])).unwrap());
+}
+
 #[test]
 fn many_may_open_a_new_store_at_once() {
     let dir = tempfile::tempdir().unwrap();
