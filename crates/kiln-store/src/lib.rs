@@ -17,7 +17,7 @@
 //!   stat/<hex>                 digests of one build context's files (see the module `stat`)
 //!   leases/<id>                one file for each process, locked while it lives
 //!   tmp/<id>/                  what that process has not finished: blobs, snapshots, things being removed
-//!   unsynced/<...>             marks of blobs that are not synced yet (see the module `mark`), and failed-<boot>
+//!   unsynced/<...>             marks of blobs that are not synced yet (see the module `mark`), since, and failed-<boot>
 //!   locks/<hash>               named locks, while somebody holds them
 //! ```
 //!

@@ -33,6 +33,12 @@ const RECOVERY_LOCK: &str = "store: recovery";
 /// How the name of the note begins that a sync failed; the boot in which it did follows.
 const FAILED: &str = "failed-";
 
+/// A file in `unsynced/`: a time, as the index has times, before which no mark was made.
+const SINCE: &str = "since";
+
+/// From how many marks on [`SINCE`] is written: a hundred are looked at in as little time.
+const MANY_MARKS: usize = 100;
+
 impl Store {
     /// Makes everything that was stored so far survive a loss of power.
     ///
@@ -73,19 +79,38 @@ impl Store {
 
     /// Whether something older than this is not synced.
     fn has_unsynced(&self, age: Duration) -> Result<bool, StoreError> {
+        let now = to_column(self.now());
+        let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
+        let limit = now.saturating_sub(age);
         let oldest = self.index().read(|index| {
             // Numbers grow with time.
             let query = "SELECT created FROM snapshots WHERE synced = 0 ORDER BY number LIMIT 1";
             let mut statement = index.prepare_cached(query)?;
             Ok(statement.query_row([], |row| row.get(0)).optional()?)
         })?;
-        let marked = Mark::all(self.layout())?;
-        let oldest = marked.first().map(Mark::created).into_iter().chain(oldest);
-        let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
-        let now = to_column(self.now());
-        Ok(oldest
-            .min()
-            .is_some_and(|created| now.saturating_sub(created) > age))
+        let is_older = |created: i64| created < limit;
+        Ok(oldest.is_some_and(is_older) || self.has_mark_of(limit, now)?)
+    }
+
+    /// Whether a mark was made before `limit`, and is still there.
+    ///
+    /// Of thousands the oldest is noted, so that the builds that follow need not look at all of them.
+    fn has_mark_of(&self, limit: i64, now: i64) -> Result<bool, StoreError> {
+        let note = self.layout().unsynced().join(SINCE);
+        let since = fs::read_to_string(&note).ok();
+        let since = since.and_then(|text| text.parse::<i64>().ok());
+        if since.is_some_and(|since| (limit..=now).contains(&since)) {
+            return Ok(false);
+        }
+        let marks = Mark::all(self.layout())?;
+        let Some(oldest) = marks.first().map(Mark::created) else {
+            return Ok(false);
+        };
+        if oldest >= limit && marks.len() >= MANY_MARKS {
+            // Without it the next one looks again.
+            let _ = fs::write(&note, oldest.to_string());
+        }
+        Ok(oldest < limit)
     }
 
     /// Syncs, and notes what is synced. The caller holds [`SYNC_LOCK`].

@@ -241,6 +241,33 @@ fn old_results_are_synced_and_survive_a_reboot() {
     assert_eq!(test.store.snapshot(&young).unwrap(), None);
 }
 
+/// A build in which nothing changed took 40 ms longer after 10,000 others: it looked at all marks.
+#[test]
+fn of_many_marks_the_oldest_is_noted() {
+    let mut test = TestStore::new();
+    let marks = |test: &TestStore, time| {
+        test.set_time(time);
+        test.store.sync_if_older(Duration::from_mins(5)).unwrap();
+        let names = names(&test.path("unsynced"));
+        names.split(' ').filter(|name| *name != "since").count()
+    };
+    for number in 0..100_u32 {
+        test.store.write_blob(&number.to_le_bytes()).unwrap();
+    }
+    assert_eq!(marks(&test, 299), 100);
+    let since = std::fs::read_to_string(test.path("unsynced/since")).unwrap();
+    assert_eq!(since, "1000000000");
+    test.reopen();
+    assert_eq!(marks(&test, 302), 0);
+    test.store.write_blob(b"young").unwrap();
+    assert_eq!(marks(&test, 600), 1);
+    assert_eq!(marks(&test, 603), 0);
+    // A note of the future, after the clock was set back, says nothing.
+    std::fs::write(test.path("unsynced/since"), "9000000000000").unwrap();
+    test.store.write_blob(b"old").unwrap();
+    assert_eq!(marks(&test, 904), 0);
+}
+
 #[test]
 fn a_reboot_drops_rows_whose_directory_is_gone() {
     let mut test = TestStore::new();
