@@ -126,7 +126,7 @@ impl Store {
         let written = cache.write(&fresh, scanned, file);
         written.map_err(StoreError::io("write", &temporary))?;
         let path = self.layout().stats().join(cache.context.to_string());
-        // Another process that keeps a snapshot has the index locked and waits until this is done.
+        // Another process that keeps a snapshot has the index locked and may wait for this.
         let _turn = self.index().begin_a_turn();
         fs::rename(&temporary, &path).map_err(StoreError::io("rename", &temporary))
     }

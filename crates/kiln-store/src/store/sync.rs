@@ -89,13 +89,13 @@ impl Store {
             Ok(statement.query_row([], |row| row.get(0)).optional()?)
         })?;
         let is_older = |created: i64| created < limit;
-        Ok(oldest.is_some_and(is_older) || self.has_mark_of(limit, now)?)
+        Ok(oldest.is_some_and(is_older) || self.has_mark_before(limit, now)?)
     }
 
     /// Whether a mark was made before `limit`, and is still there.
     ///
-    /// Of thousands the oldest is noted, so that the builds that follow need not look at all of them.
-    fn has_mark_of(&self, limit: i64, now: i64) -> Result<bool, StoreError> {
+    /// Of many the oldest is noted, so that the builds that follow need not look at all of them.
+    fn has_mark_before(&self, limit: i64, now: i64) -> Result<bool, StoreError> {
         let note = self.layout().unsynced().join(SINCE);
         let since = fs::read_to_string(&note).ok();
         let since = since.and_then(|text| text.parse::<i64>().ok());

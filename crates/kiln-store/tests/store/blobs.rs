@@ -1,7 +1,7 @@
 //! Blobs and partial downloads.
 
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use kiln_base::CancelToken;
@@ -41,7 +41,6 @@ fn what_was_written_can_be_read() {
 
 #[test]
 fn a_stored_blob_has_one_name() {
-    use std::os::unix::fs::MetadataExt as _;
     let test = TestStore::new();
     let digest = test.store.write_blob(b"bytes").unwrap();
     let path = test.path(&format!("blobs/sha256/{}", digest.hex()));
@@ -54,18 +53,16 @@ fn a_stored_blob_has_one_name() {
 fn a_sweep_takes_no_blob_that_is_being_stored() {
     let test = TestStore::new();
     let sweeper = test.open_again();
-    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                sweeper.sweep().unwrap();
+        let writer = scope.spawn(|| {
+            for number in 0..300_u32 {
+                let digest = test.store.write_blob(&number.to_le_bytes()).unwrap();
+                assert!(test.store.has_blob(&digest).unwrap(), "blob {number}");
             }
         });
-        for number in 0..300_u32 {
-            let digest = test.store.write_blob(&number.to_le_bytes()).unwrap();
-            assert!(test.store.has_blob(&digest).unwrap(), "blob {number}");
+        while !writer.is_finished() {
+            sweeper.sweep().unwrap();
         }
-        done.store(true, Ordering::Relaxed);
     });
     let stored = names(&test.path("blobs/sha256"));
     assert_eq!(stored.split(' ').count(), 300);

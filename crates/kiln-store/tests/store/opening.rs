@@ -141,7 +141,7 @@ fn a_store_that_cannot_be_written_says_why() {
     assert!(error.hint().is_some());
 }
 
-/// It was copied back by every process that came alone, and read as a whole before.
+/// A log that stayed was read as a whole, and copied back again, by every process that came alone.
 #[test]
 fn a_log_that_has_grown_is_emptied_by_the_last_that_leaves() {
     let mut test = TestStore::new();
